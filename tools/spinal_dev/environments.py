@@ -83,7 +83,7 @@ def _ensure_uv() -> Path:
 
 
 def _uv_environment() -> dict[str, str]:
-    # uv does not read pip's settings; a site that sets an index or a certificate for pip means both.
+    # uv does not read pip's settings; an index or a certificate set for pip is meant for both.
     env = dict(os.environ)
     for pip_name, uv_name in (('PIP_INDEX_URL', 'UV_INDEX_URL'), ('PIP_CERT', 'SSL_CERT_FILE')):
         if pip_name in env:

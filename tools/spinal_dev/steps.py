@@ -77,9 +77,9 @@ def run_step(title: str, command: Sequence[str | Path], env: Mapping[str, str] |
         finally:
             stop_group(process)
     seconds = time.monotonic() - started
-    print(f'{chr(13) if terminal else ""}-- {title}: '
-          f'{"done" if process.returncode == 0 else "failed"} in {seconds:.1f} s{" " * 60 * terminal}',
-          file=sys.stderr)
+    outcome = 'done' if process.returncode == 0 else 'failed'
+    start, end = ('\r', ' ' * 60) if terminal else ('', '')
+    print(f'{start}-- {title}: {outcome} in {seconds:.1f} s{end}', file=sys.stderr)
     if process.returncode != 0:
         output = log_path.read_text(errors='replace')
         advice = explain(output)

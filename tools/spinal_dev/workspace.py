@@ -1,13 +1,13 @@
 """The colcon workspace: built when its packages changed shape, and its environment remembered.
 
-Packages are installed as links, so an edited module needs no build. A new or removed file, a
-changed setup.py, package.xml or colcon.meta does; that is what the digest covers.
+Packages are installed as links, so an edited or new module needs no build. A changed setup.py,
+package.xml or colcon.meta does, and a new launch, configuration or model file; the digest covers
+these.
 """
 
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -33,8 +33,7 @@ def ensure_workspace() -> dict[str, str]:
                 memory = {}
             if memory.get('digest') == digest and (ROOT / 'install' / 'setup.bash').exists():
                 return _personal(memory['variables'])
-        for folder in ('build', 'install'):
-            shutil.rmtree(ROOT / folder, ignore_errors=True)
+        _remove_dangling_links(ROOT / 'install')
         run_step('workspace: colcon build', [python('ros'), '-m', 'colcon', '--log-base',
                                              STATE / 'log' / 'colcon', 'build',
                                              '--symlink-install', '--event-handlers',
@@ -76,10 +75,19 @@ def _digest(ros: dict[str, str]) -> str:
 
 
 def _files() -> list[Path]:
-    found = [ROOT / 'colcon.meta']
-    for folder in (*PACKAGE_FOLDERS, *_LINKED_FOLDERS):
-        for base, folders, names in os.walk(folder):
-            folders[:] = [f for f in folders if not f.startswith(('.', '__')) and
-                          not f.endswith('.egg-info')]
-            found += [Path(base) / name for name in names if not name.endswith('.pyc')]
-    return sorted(path for path in found if path.exists())
+    shape = [ROOT / 'colcon.meta']
+    for folder in PACKAGE_FOLDERS:
+        for package in (folder, *folder.iterdir()):
+            shape += [package / name for name in _SHAPE_FILES]
+    linked = [Path(base) / name for folder in _LINKED_FOLDERS
+              for base, _, names in os.walk(folder) for name in names
+              if not name.endswith('.pyc')]
+    return sorted(path for path in {*shape, *linked} if path.exists())
+
+
+def _remove_dangling_links(folder: Path) -> None:
+    """A file that left the sources must leave the install, which only links to it."""
+    for base, _, names in os.walk(folder):
+        for path in (Path(base) / name for name in names):
+            if path.is_symlink() and not path.exists():
+                path.unlink()

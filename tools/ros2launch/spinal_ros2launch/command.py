@@ -6,10 +6,11 @@ from collections import OrderedDict
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
-from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import AnyLaunchDescriptionSource
 from ros2cli.command import CommandExtension
+
+from launch import LaunchDescription, LaunchService
 
 
 class LaunchCommand(CommandExtension):

@@ -1,0 +1,1 @@
+"""Simulated worlds behind one protocol, and their ROS 2 front end."""

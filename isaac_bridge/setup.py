@@ -1,0 +1,28 @@
+from setuptools import find_packages, setup
+
+package_name = 'isaac_bridge'
+
+setup(
+    name=package_name,
+    version='0.1.0',
+    packages=find_packages(exclude=['test']),
+    data_files=[
+        ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
+        ('share/' + package_name, ['package.xml']),
+    ],
+    install_requires=['setuptools'],
+    extras_require={'test': ['pytest']},
+    zip_safe=False,
+    maintainer='Spinal maintainers',
+    maintainer_email='maintainers@spinal.example',
+    description='Simulated worlds behind one protocol, and their ROS 2 front end.',
+    license='Apache-2.0',
+    entry_points={
+        'console_scripts': [
+            'world = isaac_bridge.node:main',
+        ],
+        'rclpy_components': [
+            'World = isaac_bridge.node:World',
+        ],
+    },
+)

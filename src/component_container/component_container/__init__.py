@@ -1,0 +1,1 @@
+"""A container for composable rclpy nodes that serves composition_interfaces."""
