@@ -22,6 +22,11 @@ setup(
             'safety_reflex = safety_reflex.node:main',
             'safety_monitor = safety_reflex.monitor_node:main',
         ],
+        'node_parameters': [
+            'safety_reflex.safety_reflex = safety_reflex.parameters:ReflexParameters',
+            'safety_reflex.safety_monitor = safety_reflex.parameters:MonitorParameters',
+            'safety_reflex.SafetyMonitor = safety_reflex.parameters:MonitorParameters',
+        ],
         'rclpy_components': [
             'SafetyMonitor = safety_reflex.monitor_node:SafetyMonitor',
         ],

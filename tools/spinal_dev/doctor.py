@@ -45,8 +45,8 @@ def _realtime() -> tuple[str, str, str]:
         fifo = resource.getrlimit(resource.RLIMIT_RTPRIO)[0] > 0
     if fifo:
         return ('ok', 'SCHED_FIFO', 'allowed: the reflex gets a real-time priority')
-    return ('note', 'SCHED_FIFO', 'not allowed: the reflex runs at normal priority and says so; set '
-            'rtprio and memlock in /etc/security/limits.d for this user')
+    return ('note', 'SCHED_FIFO', 'not allowed: the reflex runs at normal priority and says so; '
+            'set rtprio and memlock in /etc/security/limits.d for this user')
 
 
 def run(install: bool) -> int:

@@ -49,7 +49,8 @@ def ensure(name: str, *, no_deps_lock: str | None = None) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     system_site = ['--system-site-packages'] if name == 'ros' and SYSTEM_ROS.is_dir() else []
     run_step(f'environment {name}: create',
-             [uv, 'venv', '--python', sys.executable, '--no-python-downloads', *system_site, folder])
+             [uv, 'venv', '--python', sys.executable, '--no-python-downloads', *system_site,
+              folder])
     for lock in locks:
         no_deps = ['--no-deps'] if lock.stem == no_deps_lock else []
         run_step(f'environment {name}: install {lock.stem}',

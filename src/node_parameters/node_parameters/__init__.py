@@ -2,7 +2,7 @@
 
     @dataclass(frozen=True)
     class Parameters:
-        rate_hz: float = parameter(50.0, 'how often the stop is repeated', minimum=1.0, maximum=500.0)
+        rate_hz: float = parameter(50.0, 'how often', minimum=1.0, maximum=500.0)
 
     parameters = declare(node, Parameters)
 
@@ -13,9 +13,7 @@ and rule. Parameters are read-only after start; a node that wants a live one dec
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
-
-T = TypeVar('T')
+from typing import Any, get_args, get_origin, get_type_hints
 
 
 class ParameterError(ValueError):
@@ -24,12 +22,12 @@ class ParameterError(ValueError):
 
 def parameter(default: Any, text: str, *, minimum: float | None = None,
               maximum: float | None = None, choices: tuple[str, ...] | None = None) -> Any:
-    """A dataclass field that is a ROS parameter: bool, int, float, str, or a tuple of one of them."""
+    """A dataclass field that is a ROS parameter: a bool, int, float, str, or a tuple of them."""
     return dataclasses.field(default=default, metadata={
         'text': text, 'minimum': minimum, 'maximum': maximum, 'choices': choices})
 
 
-def build(cls: type[T], values: Mapping[str, Any]) -> T:
+def build[T](cls: type[T], values: Mapping[str, Any]) -> T:
     """The dataclass from a mapping (a YAML's parameters); raises ParameterError.
 
     Unknown names are errors: a misspelt parameter must not silently keep its default.
@@ -47,7 +45,7 @@ def build(cls: type[T], values: Mapping[str, Any]) -> T:
     return cls(**checked)
 
 
-def declare(node: Any, cls: type[T]) -> T:
+def declare[T](node: Any, cls: type[T]) -> T:
     """Declare every field on the node, read what the launch gave, and validate it.
 
     Raises ParameterError, so that a node refuses to start with one clear sentence.

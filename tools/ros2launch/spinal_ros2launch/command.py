@@ -1,4 +1,4 @@
-"""The `launch` verb: `ros2 launch PACKAGE FILE` or `ros2 launch PATH`, with NAME:=VALUE arguments."""
+"""The `launch` verb: `ros2 launch PACKAGE FILE` or `ros2 launch PATH`, and NAME:=VALUE."""
 
 import argparse
 import os

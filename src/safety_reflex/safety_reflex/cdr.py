@@ -1,0 +1,134 @@
+"""The few CDR layouts that the reflex reads and writes, straight from the bytes.
+
+Deserialising a 720-beam LaserScan into Python objects costs more than the whole verdict, so the
+reflex takes raw messages. The layout is OMG DDS-XTYPES plain CDR, version 1, little endian, as
+every ROS 2 middleware on x86-64 and arm64 sends it: a 4-byte encapsulation header, then the fields
+in order, each aligned to its size counted from the end of that header.
+
+Every reader checks lengths before it touches data, never allocates by a number that the sender
+chose, and raises MalformedMessage on anything else.
+"""
+
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_FRAME_ID_BYTES = 256
+_HEADER = b'\x00\x01\x00\x00'
+
+
+class MalformedMessage(ValueError):
+    """The bytes are not the message that the topic promises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A LaserScan. `ranges` is a float32 view (n,) into the message's bytes, metres."""
+
+    stamp_ns: int
+    frame_id: bytes
+    angle_min_rad: float
+    angle_increment_rad: float
+    range_min_m: float
+    range_max_m: float
+    ranges: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Twist:
+    """A stamped planar velocity: metres and radians per second, and the axes that must be zero."""
+
+    stamp_ns: int
+    v_mps: float
+    w_radps: float
+    others: tuple[float, float, float, float]
+
+
+def read_scan(data: bytes, max_beams: int) -> Scan:
+    """sensor_msgs/LaserScan with at most max_beams ranges; intensities are ignored."""
+    stamp_ns, frame_id, at = _read_header(data)
+    at = _aligned(at, 4)
+    if len(data) < at + 32:
+        raise MalformedMessage('a LaserScan ends inside its fixed fields')
+    (angle_min, _, increment, _, _, range_min, range_max,
+     count) = struct.unpack_from('<7fI', data, at)
+    at += 32
+    if count > max_beams:
+        raise MalformedMessage(f'a LaserScan claims {count} beams, more than {max_beams}')
+    if len(data) < at + 4 * count:
+        raise MalformedMessage(f'a LaserScan ends before its {count} beams')
+    ranges = np.frombuffer(data, np.float32, count, at)
+    return Scan(stamp_ns, frame_id, angle_min, increment, range_min, range_max, ranges)
+
+
+def read_twist_stamped(data: bytes) -> Twist:
+    """geometry_msgs/TwistStamped."""
+    stamp_ns, _, at = _read_header(data)
+    return Twist(stamp_ns, *_read_twist(data, at))
+
+
+def read_odometry(data: bytes) -> Twist:
+    """nav_msgs/Odometry: the measured velocity in the child frame."""
+    stamp_ns, _, at = _read_header(data)
+    _, at = _read_string(data, _aligned(at, 4))
+    pose_bytes = (7 + 36) * 8
+    return Twist(stamp_ns, *_read_twist(data, _aligned(at, 8) + pose_bytes))
+
+
+def read_bool(data: bytes) -> bool:
+    """std_msgs/Bool. Anything but a clean 0 or 1 is malformed: an e-stop must not be guessed."""
+    if len(data) < 5 or data[:4] != _HEADER or data[4] > 1:
+        raise MalformedMessage('a Bool is neither true nor false')
+    return data[4] == 1
+
+
+class TwistStampedWriter:
+    """Serialised TwistStamped messages of one frame; only the stamp and the numbers change."""
+
+    def __init__(self, frame_id: str) -> None:
+        name = frame_id.encode() + b'\x00'
+        head = struct.pack('<iII', 0, 0, len(name)) + name
+        self._buffer = bytearray(_HEADER + head + b'\x00' * (-len(head) % 8) + b'\x00' * 48)
+        self._twist_at = len(self._buffer) - 48
+
+    def write(self, stamp_ns: int, v_mps: float, w_radps: float) -> bytes:
+        seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+        struct.pack_into('<iI', self._buffer, 4, seconds, nanoseconds)
+        struct.pack_into('<d', self._buffer, self._twist_at, v_mps)
+        struct.pack_into('<d', self._buffer, self._twist_at + 40, w_radps)
+        return bytes(self._buffer)
+
+
+def _read_header(data: bytes) -> tuple[int, bytes, int]:
+    """(stamp in ns, frame id, offset behind it) of a std_msgs/Header."""
+    if len(data) < 16 or data[:4] != _HEADER:
+        raise MalformedMessage('a message is not little-endian plain CDR, or ends in its header')
+    seconds, nanoseconds = struct.unpack_from('<iI', data, 4)
+    if nanoseconds >= 1_000_000_000:
+        raise MalformedMessage(f'a stamp has {nanoseconds} nanoseconds')
+    frame_id, at = _read_string(data, 12)
+    return seconds * 1_000_000_000 + nanoseconds, frame_id, at
+
+
+def _read_string(data: bytes, at: int) -> tuple[bytes, int]:
+    if len(data) < at + 4:
+        raise MalformedMessage('a message ends before a string')
+    length = struct.unpack_from('<I', data, at)[0]
+    end = at + 4 + length
+    if length == 0 or length > MAX_FRAME_ID_BYTES or len(data) < end:
+        raise MalformedMessage(f'a string claims {length} bytes')
+    return data[at + 4:end - 1], end
+
+
+def _read_twist(data: bytes, at: int) -> tuple[float, float, tuple[float, float, float, float]]:
+    at = _aligned(at, 8)
+    if len(data) < at + 48:
+        raise MalformedMessage('a message ends before its velocity')
+    vx, vy, vz, wx, wy, wz = struct.unpack_from('<6d', data, at)
+    return vx, wz, (vy, vz, wx, wy)
+
+
+def _aligned(at: int, size: int) -> int:
+    return 4 + (at - 4 + size - 1) // size * size

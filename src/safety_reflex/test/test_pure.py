@@ -1,0 +1,13 @@
+"""What decides must not need ROS: every pure module imports with rclpy blocked."""
+
+import subprocess
+import sys
+
+PURE = ('cdr', 'fields', 'reasons', 'scan_check', 'states', 'gate', 'profile', 'reflex', 'latency',
+        'parameters', 'realtime')
+
+
+def test_pure_modules_import_without_rclpy():
+    code = ('import sys; sys.modules["rclpy"] = None\n'
+            + '\n'.join(f'import safety_reflex.{name}' for name in PURE))
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=60)

@@ -1,0 +1,68 @@
+"""A scan that proves nothing never reads as clear."""
+
+import math
+
+import numpy as np
+import pytest
+from safety_reflex.cdr import Scan
+from safety_reflex.reasons import Reason
+from safety_reflex.scan_check import ScanCheck, ScanLimits
+
+LIMITS = ScanLimits(beams=360, angle_min_rad=-math.pi, angle_increment_rad=math.radians(1),
+                    max_invalid_share=0.05, max_nothing_share=0.8, max_blocked_rad=0.1,
+                    frozen_scans=3)
+RNG = np.random.default_rng(1)
+
+
+def scan(stamp=1, ranges=None, **changes):
+    good = {'frame_id': b'', 'angle_min_rad': -math.pi, 'angle_increment_rad': math.radians(1),
+            'range_min_m': 0.05, 'range_max_m': 20.0}
+    if ranges is None:
+        ranges = 5 + RNG.normal(0, 0.01, 360)
+    return Scan(stamp_ns=stamp, ranges=np.asarray(ranges, np.float32), **(good | changes))
+
+
+def filled(value, where=slice(None)):
+    ranges = 5 + RNG.normal(0, 0.01, 360)
+    ranges[where] = value
+    return ranges
+
+
+def test_good_scans_pass():
+    check = ScanCheck(LIMITS)
+    assert [check.check(scan(stamp)) for stamp in range(1, 6)] == [set()] * 5
+
+
+@pytest.mark.parametrize(('bad', 'reason'), [
+    (scan(ranges=filled(math.nan)), Reason.SCAN_INVALID),
+    (scan(ranges=filled(math.inf)), Reason.SCAN_EMPTY),
+    (scan(ranges=filled(25.0)), Reason.SCAN_INVALID),
+    (scan(ranges=[]), Reason.SCAN_GEOMETRY),
+    (scan(ranges=[1.0] * 359), Reason.SCAN_GEOMETRY),
+    (scan(ranges=filled(math.nan, slice(10, 20))), Reason.SECTOR_BLOCKED),
+    (scan(ranges=filled(math.nan, np.r_[0:5, 355:360])), Reason.SECTOR_BLOCKED),
+    (scan(angle_min_rad=math.nan), Reason.SCAN_GEOMETRY),
+    (scan(angle_increment_rad=0.0), Reason.SCAN_GEOMETRY),
+    (scan(angle_min_rad=-math.pi + 0.02), Reason.SCAN_GEOMETRY),
+    (scan(range_max_m=math.nan), Reason.SCAN_GEOMETRY),
+])
+def test_a_bad_scan_has_its_own_reason(bad, reason):
+    assert reason in ScanCheck(LIMITS).check(bad)
+
+
+def test_few_scattered_failures_are_normal():
+    assert ScanCheck(LIMITS).check(scan(ranges=filled(math.nan, slice(0, 360, 40)))) == set()
+
+
+def test_stamps_must_rise():
+    check = ScanCheck(LIMITS)
+    check.check(scan(1000))
+    assert check.check(scan(1000)) == {Reason.SCAN_STAMP}
+    assert check.check(scan(900)) == {Reason.SCAN_STAMP}
+    assert check.check(scan(1001)) == set()
+
+
+def test_a_frozen_scanner_is_seen_under_fresh_stamps():
+    check, ranges = ScanCheck(LIMITS), filled(4.0, 0)
+    found = [check.check(scan(stamp, ranges)) for stamp in range(1, 6)]
+    assert found == [set(), set(), set(), {Reason.SCAN_FROZEN}, {Reason.SCAN_FROZEN}]
