@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -19,6 +18,7 @@ from launch_ros.utilities import LifecycleEventManager
 from lifecycle_msgs.msg import Transition
 
 from bringup.target import NodeSpec, Profile, Target, TargetError
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
 # The reflex must outlive a typing error elsewhere, so nothing but itself decides its end.
 _STOP_GRACE_S = '5'

@@ -15,6 +15,7 @@ from typing import Any
 
 import jsonschema
 import yaml
+
 from node_parameters import ParameterError, build
 
 MAX_FILE_BYTES = 1_000_000

@@ -95,10 +95,10 @@ def _checked_one(field: 'dataclasses.Field[Any]', kind: type, value: Any) -> Any
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise ParameterError(f'parameter {field.name} = {value!r}: must be {kind.__name__}')
     low, high = field.metadata['minimum'], field.metadata['maximum']
-    if kind in (int, float):
-        finite = math.isfinite(value)
-        if not finite or (low is not None and value < low) or (high is not None and value > high):
-            raise ParameterError(f'parameter {field.name} = {value!r}: must be {_rule(field)}')
+    if isinstance(value, int | float) and not isinstance(value, bool) and not (
+            math.isfinite(value) and (low is None or value >= low)
+            and (high is None or value <= high)):
+        raise ParameterError(f'parameter {field.name} = {value!r}: must be {_rule(field)}')
     choices = field.metadata['choices']
     if choices and value not in choices:
         raise ParameterError(f'parameter {field.name} = {value!r}: must be {_rule(field)}')

@@ -1,6 +1,7 @@
 """safety_monitor: what people look at. An ordinary process that the reflex never waits for."""
 
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -23,7 +24,7 @@ _COLOURS = {'RUNNING': (0.2, 0.8, 0.3), 'SLOWED': (1.0, 0.75, 0.1), 'STOPPED': (
 class SafetyMonitor(Node):
     """Draws the footprint and the field set in use, in the colour of the state."""
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__('safety_monitor', **kwargs)
         parameters = declare(self, MonitorParameters)
         self._frame_id = parameters.frame_id

@@ -7,7 +7,9 @@ thread may delay it.
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -42,7 +44,7 @@ _LEVELS = {State.STARTING: DiagnosticStatus.STALE, State.RUNNING: DiagnosticStat
 class SafetyReflex(Node):
     """Wires one Reflex. Deadlines use the machine's steady clock; ROS time only stamps."""
 
-    def __init__(self, **kwargs: object) -> None:
+    def __init__(self, **kwargs: Any) -> None:
         super().__init__('safety_reflex', **kwargs)
         parameters = declare(self, ReflexParameters)
         self._lacking = realtime.prepare(parameters.realtime_priority, parameters.cpu,
@@ -60,16 +62,14 @@ class SafetyReflex(Node):
         self._state = self.create_publisher(DiagnosticArray, 'safety/state', LATCHED)
         self._heartbeat = self.create_publisher(UInt64, 'safety/heartbeat', SENSOR)
         for index, lidar in enumerate(profile.lidars):
-            self.create_subscription(
-                LaserScan, lidar.topic,
-                lambda data, index=index: self._on_scan(index, data), SENSOR, raw=True)
+            self.create_subscription(LaserScan, lidar.topic, partial(self._on_scan, index),
+                                     SENSOR, raw=True)
         self.create_subscription(Odometry, 'odom', self._on_odometry, SENSOR, raw=True)
         self.create_subscription(TwistStamped, parameters.command_topic, self._on_command,
                                  COMMAND, raw=True)
         for topic in parameters.estop_topics:
-            self.create_subscription(
-                Bool, topic, lambda data, topic=topic: self._reflex.on_estop(
-                    topic, data, time.monotonic_ns()), COMMAND, raw=True)
+            self.create_subscription(Bool, topic, partial(self._on_estop, topic), COMMAND,
+                                     raw=True)
         self.create_service(Trigger, 'safety/reset', self._on_reset)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1 / parameters.tick_hz, self._on_tick, clock=steady)
@@ -92,6 +92,9 @@ class SafetyReflex(Node):
 
     def _on_command(self, data: bytes) -> None:
         self._reflex.on_command(data, time.monotonic_ns())
+
+    def _on_estop(self, topic: str, data: bytes) -> None:
+        self._reflex.on_estop(topic, data, time.monotonic_ns())
 
     def _on_tick(self) -> None:
         self._decide()

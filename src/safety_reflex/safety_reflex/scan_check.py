@@ -77,4 +77,4 @@ class ScanCheck:
 def _longest_run(flags: np.ndarray) -> int:
     """Longest run of true values, (n,) bool; a full circle is taken round its seam."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, flags, [False]))))
-    return int(min(len(flags), (edges[1::2] - edges[::2]).max())) if len(edges) else 0
+    return min(len(flags), int(np.max(edges[1::2] - edges[::2], initial=0)))

@@ -1,5 +1,7 @@
 """The byte layouts, held against rclpy's own serialiser, and against bytes that mean harm."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from geometry_msgs.msg import TwistStamped
@@ -7,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nav_msgs.msg import Odometry
 from rclpy.serialization import deserialize_message, serialize_message
-from safety_reflex import cdr
 from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Bool
+
+from safety_reflex import cdr
 
 FRAMES = ['', 'a', 'ab', 'abc', 'base_scan', 'robot_17/base_scan']
 
@@ -71,10 +74,8 @@ READERS = [lambda data: cdr.read_scan(data, 720), cdr.read_twist_stamped, cdr.re
 def test_any_bytes_are_read_or_refused(data, reader, honest_header):
     if honest_header:
         data = b'\x00\x01\x00\x00' + data
-    try:
+    with contextlib.suppress(cdr.MalformedMessage):
         reader(data)
-    except cdr.MalformedMessage:
-        pass
 
 
 def test_a_huge_claim_costs_nothing():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safety_reflex.fields import Approach, beam_limits, corner_radius, derive, table
 from shapely.geometry import Point, Polygon
+
+from safety_reflex.fields import Approach, beam_limits, corner_radius, derive, table
 
 FOOTPRINT = ((-0.4, -0.3), (0.4, -0.3), (0.4, 0.3), (-0.4, 0.3))
 APPROACH = Approach(walking_speed_mps=1.6, reaction_s=0.15, braking_mps2=1.5, supplement_m=0.15)

@@ -1,10 +1,12 @@
 """The gate: no number above a limit leaves it, whatever goes in."""
 
+import itertools
 import math
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from safety_reflex.cdr import Twist
 from safety_reflex.gate import Gate, GateLimits
 from safety_reflex.reasons import Reason
@@ -28,7 +30,7 @@ def test_it_accelerates_and_brakes_within_the_limits():
         gate.command(now, twist(0.8 if tick < 60 else 0.0, 0.0, now))
         speeds.append(gate.drive(now, 0.02, 1.0)[0])
     assert max(speeds) == pytest.approx(0.8)
-    steps = [b - a for a, b in zip(speeds, speeds[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(speeds)]
     assert max(steps) <= 0.8 * 0.02 + 1e-12
     assert min(steps) >= -1.5 * 0.02 - 1e-12
     assert speeds[-1] == 0.0

@@ -10,12 +10,13 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.serialization import serialize_message
+from sensor_msgs.msg import LaserScan
+
 from safety_reflex.parameters import ReflexParameters
 from safety_reflex.profile import ProfileError, load_profile
 from safety_reflex.reasons import Reason
 from safety_reflex.reflex import Reflex
 from safety_reflex.states import State
-from sensor_msgs.msg import LaserScan
 
 CONFIG = Path(__file__).resolve().parents[3] / 'config'
 PROFILE = load_profile(CONFIG / 'robots/amr.yaml', CONFIG / 'robots/amr.fields.yaml')

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from safety_reflex.cdr import Scan
 from safety_reflex.reasons import Reason
 from safety_reflex.scan_check import ScanCheck, ScanLimits

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
 from safety_reflex.reasons import NEVER_LATCHES_WITH_TIME, Effect, Reason, effect
 from safety_reflex.states import State, StateLimits, StateMachine
 

@@ -1,0 +1,1 @@
+"""Recordings through the real reflex, over topics: what would it have done?"""

@@ -1,0 +1,155 @@
+"""The real node in its own process, over topics: what a base would see."""
+
+import math
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TwistStamped
+from nav_msgs.msg import Odometry
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import LaserScan
+from std_srvs.srv import Trigger
+
+CONFIG = Path(__file__).resolve().parents[3] / 'config'
+DOMAIN = '60'
+SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+COMMAND = [
+    'ros2', 'run', 'safety_reflex', 'safety_reflex', '--ros-args',
+    '-p', f'robot_file:={CONFIG}/robots/amr.yaml',
+    '-p', f'fields_file:={CONFIG}/robots/amr.fields.yaml']
+
+
+class Robot(Node):
+    """Drivers, policy and base of a robot: 40 Hz scans, commands, and what comes back."""
+
+    def __init__(self, context):
+        super().__init__('robot', context=context)
+        self.distance, self.wish, self.rogue = 8.0, 0.5, False
+        self.commands, self.states = [], []
+        self._tick = 0
+        self._scan = self.create_publisher(LaserScan, 'scan', SENSOR)
+        self._odom = self.create_publisher(Odometry, 'odom', SENSOR)
+        self._policy = self.create_publisher(TwistStamped, 'policy/cmd_vel', 1)
+        self.create_subscription(TwistStamped, 'cmd_vel', self.commands.append, 1)
+        self.create_subscription(DiagnosticArray, 'safety/state', self._on_state, LATCHED)
+        self.reset = self.create_client(Trigger, 'safety/reset')
+        self.create_timer(0.025, self._publish)
+
+    @property
+    def state(self):
+        return self.states[-1]['state'] if self.states else ''
+
+    @property
+    def reasons(self):
+        return self.states[-1]['reasons'].split(',')
+
+    @property
+    def speed(self):
+        return self.commands[-1].twist.linear.x if self.commands else 0.0
+
+    def _on_state(self, message):
+        self.states.append({pair.key: pair.value for pair in message.status[0].values})
+
+    def _publish(self):
+        self._tick += 1
+        now = self.get_clock().now().to_msg()
+        step = 2 * math.pi / 720
+        scan = LaserScan(angle_min=-math.pi, angle_max=math.pi - step, angle_increment=step,
+                         range_min=0.05, range_max=20.0,
+                         ranges=[self.distance + 0.001 * ((i + self._tick) % 7)
+                                 for i in range(720)])
+        scan.header.stamp = now
+        self._scan.publish(scan)
+        odometry = Odometry()
+        odometry.twist.twist.linear.x = self.speed
+        self._odom.publish(odometry)
+        command = TwistStamped()
+        command.header.stamp = now
+        command.twist.linear.x = math.nan if self.rogue else (
+            self.wish if self.state in ('RUNNING', 'SLOWED') else 0.0)
+        self._policy.publish(command)
+
+
+@pytest.fixture
+def system(tmp_path):
+    env = os.environ | {'ROS_DOMAIN_ID': DOMAIN, 'ROS_LOG_DIR': str(tmp_path)}
+    process = subprocess.Popen(COMMAND, env=env, start_new_session=True)
+    context = Context()
+    rclpy.init(context=context, domain_id=int(DOMAIN))
+    robot = Robot(context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(robot)
+
+    def until(condition, seconds=10.0):
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f'state {robot.state}, {robot.states[-1:]}'
+            executor.spin_once(timeout_sec=0.05)
+
+    yield robot, until
+    os.killpg(process.pid, signal.SIGINT)
+    code = process.wait(10)
+    robot.destroy_node()
+    rclpy.try_shutdown(context=context)
+    assert code == 0
+
+
+def reset(robot, until):
+    until(robot.reset.service_is_ready)
+    answer = robot.reset.call_async(Trigger.Request())
+    until(answer.done)
+    return answer.result()
+
+
+def test_latched_reset_drive_stop_resume_rogue(system):
+    robot, until = system
+    until(lambda: robot.state == 'LATCHED')
+    assert 'start_up' in robot.reasons
+    assert robot.speed == 0.0
+    assert reset(robot, until).success
+    until(lambda: robot.speed > 0.45)
+    assert robot.commands[-1].header.stamp.sec > 0
+
+    robot.distance = 0.9
+    until(lambda: robot.state == 'STOPPED' and robot.speed == 0.0)
+    assert 'protective_field' in robot.reasons
+    assert float(robot.states[-1]['distance_m']) == pytest.approx(0.9, abs=0.01)
+    robot.distance = 8.0
+    until(lambda: robot.speed > 0.2)
+
+    robot.rogue = True
+    until(lambda: robot.state == 'LATCHED' and robot.speed == 0.0)
+    assert 'command_not_finite' in robot.reasons
+    assert not reset(robot, until).success
+    robot.rogue = False
+    end = time.monotonic() + 5
+    while not reset(robot, until).success:
+        assert time.monotonic() < end
+    until(lambda: robot.speed > 0.2)
+
+    impostor = robot.create_publisher(TwistStamped, 'cmd_vel', 1)
+    until(lambda: robot.state == 'LATCHED', 2.0)
+    assert 'second_publisher' in robot.reasons
+    robot.destroy_publisher(impostor)
+
+
+@pytest.mark.parametrize(('name', 'value', 'sentence'), [
+    ('clear_s', '0.5', 'parameter clear_s = 0.5: must be 2.0 to 60.0'),
+    ('robot_file', '/nowhere.yaml', '/nowhere.yaml: cannot be read'),
+])
+def test_it_refuses_a_configuration_that_it_cannot_trust(name, value, sentence, tmp_path):
+    env = os.environ | {'ROS_DOMAIN_ID': DOMAIN, 'ROS_LOG_DIR': str(tmp_path)}
+    done = subprocess.run([*COMMAND, '-p', f'{name}:={value}'], env=env, capture_output=True,
+                          text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert sentence in done.stderr
