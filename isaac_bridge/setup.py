@@ -6,6 +6,7 @@ setup(
     name=package_name,
     version='0.1.0',
     packages=find_packages(exclude=['test']),
+    package_data={package_name: ['schemas/*.json']},
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
@@ -20,6 +21,9 @@ setup(
     entry_points={
         'console_scripts': [
             'world = isaac_bridge.node:main',
+        ],
+        'node_parameters': [
+            'isaac_bridge.world = isaac_bridge.parameters:Parameters',
         ],
         'rclpy_components': [
             'World = isaac_bridge.node:World',

@@ -162,8 +162,9 @@ class Profile:
             return [self._substituted(item, values) for item in value]
         if not isinstance(value, str):
             return value
-        whole = _SUBSTITUTION.fullmatch(value)
-        text = _SUBSTITUTION.sub(lambda match: self._replace(match, values), value)
+        whole, text = _SUBSTITUTION.fullmatch(value), value
+        while (replaced := _SUBSTITUTION.sub(lambda m: self._replace(m, values), text)) != text:
+            text = replaced  # from the inside out: $(config scenarios/$(var scenario))
         # `seed: $(var seed)` is a number where the YAML would have held one.
         return yaml.safe_load(text) if whole and whole[1] == 'var' and text else text
 

@@ -27,9 +27,10 @@ from bringup.demo.summary import summarise
 from bringup.group import Group
 from bringup.launch_target import share
 from edge_case_recorder.desk_bucket import DeskBucket
-from isaac_bridge.oracle import find_contacts
+from isaac_bridge.oracle import Row, contacts
 from isaac_bridge.robot import read_robot
 from isaac_bridge.scenario import read_scenario
+from isaac_bridge.visibility import sight_of
 from policy_client.desk_triton import DeskTriton
 from safety_reflex.profile import load_profile
 
@@ -55,15 +56,15 @@ def main() -> int:
         triton = stack.enter_context(DeskTriton(
             share() / 'docker/triton/model_repository', folder=out / 'triton'))
         bucket = stack.enter_context(DeskBucket(out / 'bucket', bucket=BUCKET))
-        archive = Archive(bucket.uri, bucket.environment)
+        os.environ.update(bucket.environment)
+        archive = stack.enter_context(Archive(bucket.uri))
         nodes = stack.enter_context(Group(
             ['ros2', 'launch', 'bringup', 'demo.launch.py', '--noninteractive',
              f'seed:={options.seed}', f'triton:=desk={triton.endpoint}',
              f'scenario:={options.scenario}', f'camera:={options.camera}',
              f'bucket:={bucket.uri}', f'spool_dir:={out / "spool"}'],
             out / 'log' / 'launch.log',
-            os.environ | bucket.environment | {'ROS_LOG_DIR': str(out / 'log'),
-                                               'PYTHONUNBUFFERED': '1'}))
+            os.environ | {'ROS_LOG_DIR': str(out / 'log'), 'PYTHONUNBUFFERED': '1'}))
         rclpy.init()
         stack.callback(rclpy.try_shutdown)
         director = Director(goal)
@@ -78,21 +79,21 @@ def main() -> int:
                           lambda t, seen: live.update(_table(t, seen)),
                           lambda: None if nodes.alive else f'ros2 launch ended:\n{nodes.tail()}')
         story_s = time.monotonic() - begin
-        cases = archive.rows(director.log.cases)
+        cases = archive.rows()
         rclpy.try_shutdown()
         spinning.join(5)
         nodes.stop()
     log = director.log
-    contacts = find_contacts(log.truth, robot)
-    summary = summarise(log, teller.outcomes, len(teller.phases), contacts, goal, cases,
+    rows = [Row.of(truth) for truth in log.truth]
+    found = contacts(rows, robot, sight_of(scenario, robot))
+    summary = summarise(log, teller.outcomes, len(teller.phases), found, goal, cases,
                         f'Triton {triton.version}, Python backend, at {triton.endpoint}', {
                             'seed': options.seed, 'started': started.isoformat('T', 'seconds'),
                             'story_s': round(story_s, 1), 'commit': _commit(),
                             'camera': bool(log.truth) and log.truth[-1]['camera'],
                             'machine': f'{platform.machine()}, {os.cpu_count()} cores'})
     profile = load_profile(config / 'robots/amr.yaml', config / 'robots/amr.fields.yaml')
-    boxes = [(box.x_m, box.y_m, box.half_x_m, box.half_y_m) for box in scenario.aisle.racks()]
-    page = write_report(out, summary, {'top_view': top_view(log, profile, boxes, goal),
+    page = write_report(out, summary, {'top_view': top_view(log, profile, scenario.aisle.racks(), goal),
                                        'speeds': speeds(log), 'latency': latency(log)})
     console.print(_table(teller, None))
     if broken:

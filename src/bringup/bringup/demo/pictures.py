@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+from isaac_bridge.layout import Box
 
 from bringup.demo.director import Log
 from bringup.demo.summary import person_stops
@@ -37,12 +38,12 @@ def _world_points(polygon: Sequence[Sequence[float]], pose: Sequence[float]) -> 
     return np.asarray(polygon) @ turn.T + (x, y)
 
 
-def top_view(log: Log, profile: Profile, boxes: Sequence[Sequence[float]],
+def top_view(log: Log, profile: Profile, racks: Sequence[Box],
              goal: tuple[float, float]) -> bytes:
-    """The aisle from above. boxes: (x, y, half length, half width) of everything that stands."""
+    """The aisle from above, with the field in use at each stop for a person."""
     figure, axes = pyplot.subplots(figsize=(12, 4.2))
-    for x, y, half_x, half_y in boxes:
-        axes.add_patch(Rectangle((x - half_x, y - half_y), 2 * half_x, 2 * half_y,
+    for box in racks:
+        axes.add_patch(Rectangle((box.x0, box.y0), box.x1 - box.x0, box.y1 - box.y0,
                                  color='#c9ced3', zorder=1))
     robot = np.array([row['robot'] for row in log.truth])
     axes.scatter(robot[:, 0], robot[:, 1], c=robot[:, 3], cmap='viridis', s=5, vmin=0, vmax=0.9,

@@ -1,0 +1,32 @@
+"""Parameters of the world node."""
+
+import dataclasses
+
+from node_parameters import parameter
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameters:
+    scenario_file: str = parameter('', 'the scenario, a YAML file of config/scenarios; required')
+    robot_file: str = parameter('', 'the robot, a YAML file of config/robots; required')
+    engine: str = parameter('mujoco', 'what simulates', choices=('mujoco',))
+    seed: int = parameter(0, 'of people and noise', minimum=0, maximum=2**31 - 1)
+    real_time_factor: float = parameter(
+        1.0, 'simulated over real time, if the computer keeps up', minimum=0.05, maximum=20.0)
+    camera: str = parameter(
+        'auto', 'auto: if it can be rendered here; on: or refuse to start',
+        choices=('auto', 'on', 'off'))
+    lidar_noise_m: float = parameter(
+        -1.0, 'one sigma of the ranges; negative: as the robot file says',
+        minimum=-1.0, maximum=1.0)
+    odometry_error: float = parameter(
+        0.0, "one sigma of each wheel's radius, relative; 0: exact odometry",
+        minimum=0.0, maximum=0.2)
+    require_enable: bool = parameter(
+        False, 'the base moves only while safety/enable is true and fresh')
+    enable_timeout_s: float = parameter(
+        0.15, 'simulated time for which one enable holds', minimum=0.01, maximum=5.0)
+    stamp: str = parameter(
+        'world', "world: simulated time; system: the computer's, for tools that know no /clock",
+        choices=('world', 'system'))
+    publish_clock: bool = parameter(True, 'publish /clock (with stamp = world)')

@@ -1,0 +1,16 @@
+"""Everything but the front end works where there is no ROS."""
+
+import subprocess
+import sys
+
+import pytest
+
+PURE = ('world', 'documents', 'robot', 'scenario', 'layout', 'people', 'outline', 'drive', 'pace',
+        'visibility', 'oracle', 'parameters', 'engines', 'engines.egl', 'engines.scene',
+        'engines.mujoco_world')
+
+
+@pytest.mark.parametrize('module', PURE)
+def test_imports_without_rclpy(module: str) -> None:
+    code = f"import sys; sys.modules['rclpy'] = None; import isaac_bridge.{module}"
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=60)
