@@ -5,6 +5,7 @@ the target runs. One system at a time, each in its own domain.
 """
 
 import os
+import tempfile
 import time
 import unittest
 
@@ -13,14 +14,15 @@ os.environ['ROS_DOMAIN_ID'] = '81'
 import launch_testing
 import pytest
 import rclpy
-from bringup.launch_target import target_launch_description
-from launch import LaunchDescription
 from launch.actions import SetLaunchConfiguration
 from launch_testing.actions import ReadyToTest
 from launch_testing.asserts import assertExitCodes
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
+
+from bringup.launch_target import target_launch_description
+from launch import LaunchDescription
 
 NODES = {'safety_reflex', 'safety_monitor', 'policy_client', 'edge_case_recorder', 'world', 'brain',
          'recorder', 'people'}
@@ -47,8 +49,8 @@ NAMESPACE = 'robot_7'
 
 @pytest.mark.rostest
 @launch_testing.parametrize('target', list(TARGETS))
-def generate_test_description(target, tmp_path_factory=None):
-    spool = f'/tmp/spinal_test_{os.getpid()}/{target}'
+def generate_test_description(target):
+    spool = tempfile.mkdtemp(prefix=f'spinal_{target}_')
     arguments = {'hardware': 'world', 'camera': 'off', 'namespace': NAMESPACE,
                  'spool_dir': f'{spool}/spool', 'bucket': f'file://{spool}/bucket'}
     return LaunchDescription([

@@ -14,6 +14,7 @@ from launch.actions import (
 from launch.events import Shutdown
 from launch_ros.actions import ComposableNodeContainer, LifecycleTransition, Node
 from launch_ros.descriptions import ComposableNode
+from launch_ros.substitutions import ExecutableInPackage
 from launch_ros.utilities import LifecycleEventManager
 from lifecycle_msgs.msg import Transition
 
@@ -66,7 +67,8 @@ def _start(context: LaunchContext, profile: Profile) -> list[LaunchDescriptionEn
 def _process(node: NodeSpec, namespace: str) -> LaunchDescriptionEntity:
     if not node.ros:
         return ExecuteProcess(
-            cmd=['ros2', 'run', node.package, node.executable, *node.arguments], name=node.name,
+            cmd=[ExecutableInPackage(node.executable, node.package), *node.arguments],
+            name=node.name, sigterm_timeout=_STOP_GRACE_S,
             output='screen', respawn=node.respawn, respawn_delay=1.0)
     return Node(package=node.package, executable=node.executable, name=node.name,
                 namespace=namespace, parameters=[dict(node.parameters)],

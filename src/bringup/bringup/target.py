@@ -115,7 +115,7 @@ class Profile:
             raise TargetError(f'there is no target {name!r} in {path.parent}; there are: '
                               f'{", ".join(there)}') from None
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise TargetError(f'{path}: cannot be read: {error}') from error
+            raise TargetError(f'{path}: cannot be read: {" ".join(str(error).split())}') from error
         try:
             jsonschema.validate(content, self._schema)
         except jsonschema.ValidationError as error:
@@ -165,8 +165,7 @@ class Profile:
         whole, text = _SUBSTITUTION.fullmatch(value), value
         while (replaced := _SUBSTITUTION.sub(lambda m: self._replace(m, values), text)) != text:
             text = replaced  # from the inside out: $(config scenarios/$(var scenario))
-        # `seed: $(var seed)` is a number where the YAML would have held one.
-        return yaml.safe_load(text) if whole and whole[1] == 'var' and text else text
+        return _typed(text) if whole and whole[1] == 'var' else text
 
     def _replace(self, match: 're.Match[str]', values: Mapping[str, str]) -> str:
         kind, name = match[1], match[2].strip()
@@ -177,6 +176,16 @@ class Profile:
         if name not in values:
             raise TargetError(f'{self.name}: $(var {name}) is not a launch argument')
         return values[name]
+
+
+def _typed(text: str) -> Any:
+    """`seed: $(var seed)` is a number; YAML's `off` and `no` stay words."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return {'true': True, 'false': False}.get(text, text)
 
 
 def _merge(base: Any, over: Any) -> Any:

@@ -88,7 +88,8 @@ class _Reader:
                 raise ProfileError(f'{path}: larger than {MAX_FILE_BYTES} bytes')
             self._content = yaml.safe_load(path.read_text())
         except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ProfileError(f'{path}: cannot be read: {error}') from error
+            reason = ' '.join(str(error).split())
+            raise ProfileError(f'{path}: cannot be read: {reason}') from error
 
     def value(self, *keys: str | int) -> Any:
         at = self._content

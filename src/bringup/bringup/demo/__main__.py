@@ -1,7 +1,9 @@
 """./dev demo: start servers and nodes, tell the story, write the report, say how it went."""
 
 import argparse
+import contextlib
 import datetime
+import json
 import os
 import platform
 import random
@@ -9,10 +11,12 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from contextlib import ExitStack
 from pathlib import Path
 
 import rclpy
+from rclpy.executors import ExternalShutdownException
 from rclpy.experimental import EventsExecutor
 from rich.console import Console
 from rich.live import Live
@@ -53,26 +57,32 @@ def main() -> int:
     begin = time.monotonic()
     with ExitStack() as stack:
         console.print(f'Spinal demo, seed {options.seed}: starting the servers')
-        triton = stack.enter_context(DeskTriton(
-            share() / 'docker/triton/model_repository', folder=out / 'triton'))
+        triton = DeskTriton(share() / 'docker/triton/model_repository', folder=out / 'triton')
+        stack.callback(triton.close)
+        triton.start(wait=False)  # its client waits for it; everything else starts meanwhile
         bucket = stack.enter_context(DeskBucket(out / 'bucket', bucket=BUCKET))
         os.environ.update(bucket.environment)
         archive = stack.enter_context(Archive(bucket.uri))
         nodes = stack.enter_context(Group(
-            ['ros2', 'launch', 'bringup', 'demo.launch.py', '--noninteractive',
+            ['ros2', 'launch', '--noninteractive', 'bringup', 'demo.launch.py',
              f'seed:={options.seed}', f'triton:=desk={triton.endpoint}',
              f'scenario:={options.scenario}', f'camera:={options.camera}',
              f'bucket:={bucket.uri}', f'spool_dir:={out / "spool"}'],
             out / 'log' / 'launch.log',
             os.environ | {'ROS_LOG_DIR': str(out / 'log'), 'PYTHONUNBUFFERED': '1'}))
+        probe = stack.enter_context(Group(
+            [sys.executable, '-m', 'bringup.demo.probe', str(out / 'latency.json')],
+            out / 'log' / 'probe.log'))
         rclpy.init()
         stack.callback(rclpy.try_shutdown)
         director = Director(goal)
         director.verified = lambda: archive.verified(director.log.cases)
         executor = EventsExecutor()
         executor.add_node(director)
-        spinning = threading.Thread(target=executor.spin, daemon=True)
+        spinning = threading.Thread(target=_spin, args=(executor,), daemon=True)
         spinning.start()
+        triton.wait_ready()
+        server = _server(triton)
         with Live(_table(teller, None), console=console, refresh_per_second=4,
                   transient=True) as live:
             broken = tell(director, teller, lambda action: _perform(action, triton),
@@ -82,19 +92,22 @@ def main() -> int:
         cases = archive.rows()
         rclpy.try_shutdown()
         spinning.join(5)
+        probe.stop()
         nodes.stop()
+    answer_us = json.loads((out / 'latency.json').read_text())['answer_us']
     log = director.log
     rows = [Row.of(truth) for truth in log.truth]
     found = contacts(rows, robot, sight_of(scenario, robot))
     summary = summarise(log, teller.outcomes, len(teller.phases), found, goal, cases,
-                        f'Triton {triton.version}, Python backend, at {triton.endpoint}', {
+                        answer_us, server, {
                             'seed': options.seed, 'started': started.isoformat('T', 'seconds'),
                             'story_s': round(story_s, 1), 'commit': _commit(),
                             'camera': bool(log.truth) and log.truth[-1]['camera'],
                             'machine': f'{platform.machine()}, {os.cpu_count()} cores'})
     profile = load_profile(config / 'robots/amr.yaml', config / 'robots/amr.fields.yaml')
-    page = write_report(out, summary, {'top_view': top_view(log, profile, scenario.aisle.racks(), goal),
-                                       'speeds': speeds(log), 'latency': latency(log)})
+    page = write_report(out, summary, {
+        'top_view': top_view(log, profile, scenario.aisle.racks(), goal), 'speeds': speeds(log),
+        'latency': latency(answer_us)})
     console.print(_table(teller, None))
     if broken:
         console.print(f'[red]{broken}')
@@ -113,6 +126,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _spin(executor: EventsExecutor) -> None:
+    with contextlib.suppress(ExternalShutdownException):
+        executor.spin()
+
+
 def _perform(action: str, triton: DeskTriton) -> None:
     """What an operator of the servers does; none of it may hold up the watching."""
     if action == 'kill_triton':
@@ -122,6 +140,13 @@ def _perform(action: str, triton: DeskTriton) -> None:
     elif action.startswith('drill_'):
         threading.Thread(target=triton.reload, kwargs={'drill': action.removeprefix('drill_')},
                          daemon=True).start()
+
+
+def _server(triton: DeskTriton) -> str:
+    """What the server says that it is."""
+    with urllib.request.urlopen(f'http://127.0.0.1:{triton.ports.http}/v2', timeout=5) as reply:
+        answer = json.load(reply)
+    return f'{answer["name"]} {answer["version"]}, Python backend, at {triton.endpoint}'
 
 
 def _table(teller: Teller, seen: Seen | None) -> Table:

@@ -16,19 +16,16 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import LaserScan
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from bringup.demo.story import Seen, Teller
 from safety_reflex import cdr
 
-SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 EVENTS = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 INSTRUCTION = 'drive to the goal'
-_MAX_SCAN_BEAMS = 20_000
 
 
 @dataclass
@@ -40,7 +37,6 @@ class Log:
     granted: list[tuple[float, float]] = field(default_factory=list)
     states: list[tuple[float, str, str, str]] = field(default_factory=list)  # s, state, why, zone
     sources: list[tuple[float, str]] = field(default_factory=list)
-    answer_us: list[float] = field(default_factory=list)
     cases: dict[str, dict] = field(default_factory=dict)
     policy: dict[str, str] = field(default_factory=dict)
     reflex: dict[str, str] = field(default_factory=dict)
@@ -55,7 +51,6 @@ class Director(Node):
         self.log = Log()
         self._goal, self._started = goal, time.monotonic()
         self._lock = threading.Lock()
-        self._scans: dict[int, int] = {}
         self.verified: Callable[[], int] = lambda: 0
         self._task = self.create_publisher(String, 'task', LATCHED)
         self._goal_pose = self.create_publisher(PoseStamped, 'goal_pose', LATCHED)
@@ -71,7 +66,6 @@ class Director(Node):
         self.create_subscription(String, 'recorder/event', self._on_case, EVENTS)
         self.create_subscription(TwistStamped, 'policy/cmd_vel', self._on_asked, 1, raw=True)
         self.create_subscription(TwistStamped, 'cmd_vel', self._on_granted, 10, raw=True)
-        self.create_subscription(LaserScan, 'scan', self._on_scan, SENSOR, raw=True)
 
     def seconds(self) -> float:
         return time.monotonic() - self._started
@@ -87,6 +81,7 @@ class Director(Node):
                 policy_state=log.policy.get('state', ''),
                 policy_source=log.policy.get('source', ''),
                 rejected_chunks=int(log.policy.get('rejected_chunks', 0)),
+                reject_reason=log.policy.get('reject_reason', ''),
                 x_m=x, y_m=y, speed_mps=abs(v),
                 goal_m=math.hypot(x - self._goal[0], y - self._goal[1]) if log.truth else math.inf,
                 cases=len(log.cases), cases_verified=self.verified())
@@ -168,20 +163,8 @@ class Director(Node):
         speed = cdr.read_twist_stamped(data).v_mps
         self.log.asked.append((self.seconds(), speed))
 
-    def _on_scan(self, data: bytes) -> None:
-        now_ns = time.monotonic_ns()
-        self._scans[cdr.read_scan(data, _MAX_SCAN_BEAMS).stamp_ns] = now_ns
-        if len(self._scans) > 100:
-            self._scans.pop(next(iter(self._scans)))
-
     def _on_granted(self, data: bytes) -> None:
-        now_ns = time.monotonic_ns()
-        command = cdr.read_twist_stamped(data)
-        self.log.granted.append((self.seconds(), command.v_mps))
-        # The first command that carries a scan's stamp is the verdict on that scan.
-        seen_ns = self._scans.pop(command.stamp_ns, None)
-        if seen_ns is not None:
-            self.log.answer_us.append((now_ns - seen_ns) / 1000)
+        self.log.granted.append((self.seconds(), cdr.read_twist_stamped(data).v_mps))
 
 
 def tell(director: Director, teller: Teller, perform: Callable[[str], None],

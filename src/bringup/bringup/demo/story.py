@@ -20,6 +20,7 @@ class Seen:
     policy_state: str = ''
     policy_source: str = ''
     rejected_chunks: int = 0
+    reject_reason: str = ''
     x_m: float = 0.0
     y_m: float = 0.0
     speed_mps: float = 0.0
@@ -34,6 +35,9 @@ class Seen:
     @property
     def triton_leads(self) -> bool:
         return self.policy_source.startswith('triton')
+
+    def refused(self, begin: 'Seen', reason: str) -> bool:
+        return self.rejected_chunks > begin.rejected_chunks and self.reject_reason == reason
 
 
 Condition = Callable[[Seen, Seen], bool]   # (at the phase's begin, now)
@@ -72,17 +76,18 @@ def phases() -> list[Phase]:
         Phase('stops for a person', lambda begin, now: now.state == 'STOPPED'
               and 'protective_field' in now.reasons and now.trips > begin.trips
               and now.speed_mps < 0.01, 40.0),
-        Phase('resumes when the person is gone', lambda _, now: now.drives, _PERSON_S),
+        Phase('resumes when the person is gone', lambda _, now: now.drives and now.triton_leads,
+              _PERSON_S),
         Phase('Triton is killed: the fallback leads', lambda _, now: now.policy_source == 'onnx'
               and now.drives, _PERSON_S, 'kill_triton'),
         Phase('Triton returns: its policy leads again', lambda _, now: now.triton_leads
               and now.drives, 30.0, 'restart_triton'),
         Phase('the server sends NaN: refused, the fallback leads', lambda begin, now:
-              now.rejected_chunks > begin.rejected_chunks and now.policy_source == 'onnx'
-              and now.drives, _PERSON_S, 'drill_nan'),
+              now.refused(begin, 'not_finite') and now.policy_source == 'onnx' and now.drives,
+              _PERSON_S, 'drill_nan'),
         Phase('the server exceeds limits: refused, the fallback leads', lambda begin, now:
-              now.rejected_chunks > begin.rejected_chunks and now.policy_source == 'onnx'
-              and now.drives, _PERSON_S, 'drill_over_limit'),
+              now.refused(begin, 'over_limit') and now.policy_source == 'onnx' and now.drives,
+              _PERSON_S, 'drill_over_limit'),
         Phase('the server is repaired: its policy leads again', lambda _, now: now.triton_leads
               and now.drives, 30.0, 'drill_none'),
         Phase('a rogue sends NaN: stopped and latched', lambda _, now: now.state == 'LATCHED'

@@ -53,8 +53,8 @@ def clearance(log: Log, *, moving: bool) -> float | None:
 
 
 def summarise(log: Log, outcomes: Sequence[Outcome], planned: int, contacts: Sequence[Contact],
-              goal: tuple[float, float], cases: Sequence[dict], server: str,
-              setting: dict) -> dict:
+              goal: tuple[float, float], cases: Sequence[dict], answer_us: Sequence[float],
+              server: str, setting: dict) -> dict:
     """The whole report.json. `ok` holds only if every phase, case and contact says so."""
     moving = [contact for contact in contacts if contact.moving]
     end = log.truth[-1]['robot'] if log.truth else [math.inf, math.inf]
@@ -72,7 +72,7 @@ def summarise(log: Log, outcomes: Sequence[Outcome], planned: int, contacts: Seq
         'min_clearance_m': clearance(log, moving=True),
         'min_clearance_resting_m': clearance(log, moving=False),
         'person_stops': len(stops),
-        'stop_us': percentiles(log.answer_us),
+        'stop_us': percentiles(answer_us),
         'policy': {
             'server': server,
             'requests': int(log.policy.get('requests', 0)),

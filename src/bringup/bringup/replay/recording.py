@@ -15,6 +15,8 @@ from bringup.replay.carmen import CarmenScan
 
 # The reflex's own outputs, which a replay must not publish again under their names.
 OUTPUTS = ('cmd_vel', 'joint_trajectory', 'safety/state', 'safety/heartbeat', 'safety/enable')
+# Commanders, whose topics end like an output.
+COMMANDERS = ('policy', 'teleop')
 MAX_MESSAGES = 5_000_000
 
 
@@ -67,9 +69,11 @@ def from_bag(path: Path) -> list[Recorded]:
                         found.append((message.log_time, channel.topic.strip('/'), schema.name,
                                       message.data))
                     if len(found) > MAX_MESSAGES:
-                        raise RecordingError(f'{path}: more than {MAX_MESSAGES} messages')
-        except McapError as error:
+                        break
+        except (McapError, struct.error, ValueError) as error:
             raise RecordingError(f'{file}: is not a finished MCAP file: {error}') from None
+    if len(found) > MAX_MESSAGES:
+        raise RecordingError(f'{path}: more than {MAX_MESSAGES} messages')
     if not found:
         raise RecordingError(f'{path}: holds no ROS 2 message')
     found.sort(key=lambda message: message[0])
@@ -83,8 +87,11 @@ def aside(topic: str) -> str:
 
     A namespaced output counts as well: the reflex of another robot is still a reflex.
     """
-    is_output = any(topic == output or topic.endswith('/' + output) for output in OUTPUTS)
-    return f'recorded/{topic}' if is_output else topic
+    for output in OUTPUTS:
+        head, found, tail = topic.rpartition(output)
+        if found and not tail and (not head or head.endswith('/')):
+            return topic if head.rstrip('/').split('/')[-1] in COMMANDERS else f'recorded/{topic}'
+    return topic
 
 
 def restamped(data: bytes, now_ns: int) -> bytes:

@@ -1,0 +1,17 @@
+"""What the README says of parameters and reasons is what the code has."""
+
+from pathlib import Path
+
+from node_parameters import document
+from safety_reflex.parameters import ReflexParameters
+from safety_reflex.reasons import Reason
+
+README = (Path(__file__).resolve().parents[1] / 'README.md').read_text()
+
+
+def test_every_parameter_is_documented_as_it_is():
+    assert document(ReflexParameters) in README
+
+
+def test_every_reason_is_documented():
+    assert [reason for reason in Reason if f'`{reason}`' not in README] == []
