@@ -6,6 +6,7 @@ setup(
     name=package_name,
     version='0.1.0',
     packages=find_packages(exclude=['test']),
+    package_data={package_name: ['schemas/*.json']},
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
@@ -21,6 +22,10 @@ setup(
         'console_scripts': [
             'edge_case_recorder = edge_case_recorder.node:main',
             'uploader = edge_case_recorder.uploader:main',
+        ],
+        'node_parameters': [
+            'edge_case_recorder.edge_case_recorder = edge_case_recorder.parameters:RecorderParameters',
+            'edge_case_recorder.EdgeCaseRecorder = edge_case_recorder.parameters:RecorderParameters',
         ],
         'rclpy_components': [
             'EdgeCaseRecorder = edge_case_recorder.node:EdgeCaseRecorder',

@@ -1,0 +1,162 @@
+"""A rosbag2 bag as `ros2 bag info` and `play` of Jazzy take it: one MCAP and a metadata.yaml.
+
+Chunks are compressed inside the MCAP, so every reader of MCAP can seek in it. A chunk is closed
+and handed to the file at each flush: what was flushed survives a crash (see recovery.py).
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mcap.writer import CompressionType, IndexType, Writer
+
+from edge_case_recorder.durable import fsync_file, write_durably
+from edge_case_recorder.qos import Qos
+
+METADATA = 'metadata.yaml'
+COMPRESSIONS = {'zstd': CompressionType.ZSTD, 'lz4': CompressionType.LZ4,
+                'none': CompressionType.NONE}
+_LIBRARY = 'spinal edge_case_recorder'
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class TopicInfo:
+    """A topic as its publishers describe it.
+
+    type_hash: `RIHS01_` and 64 hex digits, or empty where nobody knows it (readers refuse a wrong
+    one). definition: `ros2msg` text, or empty where the package is not installed here.
+    """
+
+    name: str
+    type: str
+    type_hash: str = ''
+    definition: str = ''
+    qos: tuple[Qos, ...] = ()
+
+
+@dataclass
+class _Written:
+    channel: int
+    messages: int = 0
+    bytes: int = 0
+
+
+@dataclass
+class BagSummary:
+    """What a bag holds. Times in ns since the epoch; both 0 when it is empty."""
+
+    messages: int = 0
+    start_ns: int = 0
+    end_ns: int = 0
+    topics: dict[str, tuple[TopicInfo, int, int]] = field(default_factory=dict)
+
+
+class BagWriter:
+    """Writes `<folder>/<name>_0.mcap`, and metadata.yaml when it is closed. Not thread-safe."""
+
+    def __init__(self, folder: Path, name: str, compression: str = 'zstd') -> None:
+        self._folder = folder
+        self._file_name = f'{name}_0.mcap'
+        self._file = (folder / self._file_name).open('xb')
+        self._writer = Writer(self._file, chunk_size=_CHUNK_BYTES, index_types=IndexType.ALL,
+                              compression=COMPRESSIONS[compression], enable_crcs=True)
+        self._writer.start(profile='ros2', library=_LIBRARY)
+        self._schemas: dict[tuple[str, str], int] = {}
+        self._written: dict[str, _Written] = {}
+        self._summary = BagSummary()
+
+    @property
+    def path(self) -> Path:
+        return self._folder / self._file_name
+
+    @property
+    def messages(self) -> int:
+        return self._summary.messages
+
+    def add_topic(self, topic: TopicInfo) -> None:
+        """A topic must be known before its first message; a second description is ignored."""
+        if topic.name in self._written:
+            return
+        key = (topic.type, topic.definition)
+        if key not in self._schemas:
+            self._schemas[key] = self._writer.register_schema(
+                topic.type, 'ros2msg' if topic.definition else '', topic.definition.encode())
+        channel = self._writer.register_channel(
+            topic.name, 'cdr', self._schemas[key], {
+                'offered_qos_profiles': _dump([qos.to_bag() for qos in topic.qos]),
+                'topic_type_hash': topic.type_hash})
+        self._written[topic.name] = _Written(channel)
+        self._summary.topics[topic.name] = (topic, 0, 0)
+
+    def write(self, topic: str, log_ns: int, publish_ns: int, data: bytes) -> None:
+        """log_ns: when it was received; publish_ns: when it was sent, or received if unknown."""
+        written, summary = self._written[topic], self._summary
+        self._writer.add_message(written.channel, log_ns, data, publish_ns, written.messages)
+        written.messages += 1
+        written.bytes += len(data)
+        summary.start_ns = min(summary.start_ns, log_ns) if summary.messages else log_ns
+        summary.end_ns = max(summary.end_ns, log_ns)
+        summary.messages += 1
+
+    def flush(self) -> None:
+        """Everything written so far is on the disk when this returns."""
+        self._writer.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self, custom_data: Mapping[str, str]) -> BagSummary:
+        """Finish the index and write metadata.yaml; both are on the disk when this returns."""
+        self._writer.finish()
+        self._file.close()
+        fsync_file(self.path)
+        for name, written in self._written.items():
+            topic = self._summary.topics[name][0]
+            self._summary.topics[name] = (topic, written.messages, written.bytes)
+        content = metadata(self._summary, self._file_name, custom_data)
+        write_durably(self._folder / METADATA, _dump(content).encode())
+        return self._summary
+
+    def abandon(self) -> None:
+        """Let go of the file as it is, for recovery to find."""
+        self._file.close()
+
+
+def metadata(summary: BagSummary, file_name: str, custom_data: Mapping[str, str]) -> dict[str, Any]:
+    """The content of metadata.yaml, version 9 (rosbag2 0.26, Jazzy): every key is required."""
+    starting = {'nanoseconds_since_epoch': summary.start_ns}
+    duration = {'nanoseconds': summary.end_ns - summary.start_ns}
+    return {'rosbag2_bagfile_information': {
+        'version': 9,
+        'storage_identifier': 'mcap',
+        'duration': duration,
+        'starting_time': starting,
+        'message_count': summary.messages,
+        'topics_with_message_count': [{
+            'topic_metadata': {
+                'name': topic.name, 'type': topic.type, 'serialization_format': 'cdr',
+                'offered_qos_profiles': [qos.to_bag() for qos in topic.qos],
+                'type_description_hash': topic.type_hash},
+            'message_count': messages,
+        } for topic, messages, _ in summary.topics.values()],
+        'compression_format': '',
+        'compression_mode': '',
+        'relative_file_paths': [file_name],
+        'files': [{'path': file_name, 'starting_time': starting, 'duration': duration,
+                   'message_count': summary.messages}],
+        'custom_data': dict(custom_data) or None,
+        'ros_distro': 'jazzy',
+    }}
+
+
+class _Plain(yaml.SafeDumper):
+    """No anchors: yaml-cpp reads them, people do not."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _dump(content: Any) -> str:
+    return yaml.dump(content, Dumper=_Plain, sort_keys=False, default_flow_style=False)

@@ -1,0 +1,95 @@
+"""One open case: from the ring to its bag, while the window after the trigger still runs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from edge_case_recorder import manifest
+from edge_case_recorder.bag import BagWriter, TopicInfo
+from edge_case_recorder.ring import Cursor, Record, Ring
+from edge_case_recorder.spool import Spool
+from edge_case_recorder.triggers import Trigger
+
+# A message is stamped before it enters the ring; reading this far behind keeps the order.
+SETTLE_NS = 50_000_000
+
+
+class OutOfRoom(OSError):
+    """The disk is at its floor: the case ends here, and is whole up to here."""
+
+
+class Recording:
+    """Writes one case. `advance` moves what has arrived to the disk, `finish` makes it a case.
+
+    window: the ring's cursor and latched messages, opened at the trigger itself.
+    topics: what is known of each topic; it may grow meanwhile.
+    truncated_by: why the window before the trigger is not whole, if it is not.
+    Receive times are the ring's, of the steady clock; in the bag they are UTC, by the one offset
+    that held at the trigger: a clock that is set within a window cannot turn its order round.
+    """
+
+    def __init__(self, trigger: Trigger, window: tuple[Cursor, list[Record]],
+                 draft: manifest.Manifest, ring: Ring, spool: Spool,
+                 topics: Mapping[str, TopicInfo], compression: str,
+                 truncated_by: str = '') -> None:
+        self.trigger = trigger
+        self.end_ns = trigger.now_ns + trigger.after_ns
+        self._draft = draft
+        self._spool = spool
+        self._ring = ring
+        self._topics = topics
+        self._to_utc_ns = draft['trigger']['stamp_ns'] - trigger.now_ns
+        self._truncated_by = truncated_by
+        self._cursor, self._front = window
+        self.folder: Path = spool.begin(draft)
+        self._bag = BagWriter(self.folder, draft['case_id'], compression)
+
+    @property
+    def case_id(self) -> str:
+        return self._draft['case_id']
+
+    def add_reasons(self, reasons: tuple[str, ...]) -> None:
+        """What was said later about the same event; the cause stays."""
+        known = self._draft['reasons']
+        new = [reason for reason in reasons if reason not in known][:256 - len(known)]
+        if new:
+            known.extend(new)
+            self._spool.update(self.folder, self._draft)
+
+    def is_due(self, now_ns: int) -> bool:
+        return now_ns >= self.end_ns + SETTLE_NS
+
+    def advance(self, now_ns: int) -> None:
+        """Write what has arrived, and see it on the disk. Raises OutOfRoom, OSError."""
+        records = self._ring.take(self._cursor, min(now_ns - SETTLE_NS, self.end_ns))
+        front, self._front = self._front, []
+        wanted = sum(len(record.data) for record in (*front, *records))
+        if not self._spool.make_room(wanted):
+            raise OutOfRoom(f'{self.case_id}: less than min_free_bytes would be left')
+        for record in front:
+            # Latched before the window: the bag begins with it, and still says when it was sent.
+            self._write(record, log_ns=self._cursor.start_ns)
+        for record in records:
+            self._write(record, log_ns=record.now_ns)
+        if front or records:
+            self._bag.flush()
+
+    def finish(self, truncated_by: str = '') -> manifest.Manifest:
+        """Close the bag, write the manifest, give the folder its final name. Raises OSError."""
+        for topic in tuple(self._topics.values()):
+            self._bag.add_topic(topic)   # a silent topic is worth knowing too
+        summary = self._bag.close({
+            'case_id': self.case_id, 'cause': self._draft['cause'],
+            'reasons': ','.join(self._draft['reasons']), 'robot_id': self._draft['robot']['id']})
+        content = manifest.complete(self._draft, self.folder, summary, lost=self._cursor.lost,
+                                    truncated_by=truncated_by or self._truncated_by)
+        self._spool.commit(self.folder, content)
+        return content
+
+    def abandon(self) -> None:
+        """Leave the folder as it is: the next start recovers what is on the disk."""
+        self._bag.abandon()
+
+    def _write(self, record: Record, log_ns: int) -> None:
+        self._bag.add_topic(self._topics[record.topic])
+        self._bag.write(record.topic, log_ns + self._to_utc_ns,
+                        record.now_ns + self._to_utc_ns, record.data)

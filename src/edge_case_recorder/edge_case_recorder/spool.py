@@ -1,0 +1,225 @@
+"""The folder between the recorder and the bucket. A case's state can be read from its name.
+
+    <case id>.partial/     being written: draft.json and a growing MCAP
+    <case id>/             recorded: manifest.json, metadata.yaml, <case id>_0.mcap
+      + uploaded.json      in the bucket, checksums equal
+      + failed.json        cannot be uploaded as it is; says why; stays until a person looks
+    <case id>.broken/      cut short by a crash before anything was readable; says why
+    <case id>.evicted/     being removed: it was uploaded, and room was needed
+
+The recorder alone makes and removes folders (one recorder a spool: it holds `.lock`); the uploader
+only adds its two marks. What is recorded and not uploaded is never removed.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from edge_case_recorder import manifest
+from edge_case_recorder.durable import fsync_folder, rename_durably, write_durably
+from edge_case_recorder.recovery import rebuild
+
+DRAFT = 'draft.json'
+UPLOADED = 'uploaded.json'
+FAILED = 'failed.json'
+_PARTIAL, _BROKEN, _EVICTED, _REBUILT = '.partial', '.broken', '.evicted', 'rebuilt'
+
+
+class SpoolError(RuntimeError):
+    """The spool cannot be used; the message names the folder and what to do."""
+
+
+class State(StrEnum):
+    PARTIAL = 'partial'
+    RECORDED = 'recorded'
+    UPLOADED = 'uploaded'
+    FAILED = 'failed'
+    BROKEN = 'broken'
+
+
+@dataclass(frozen=True)
+class SpooledCase:
+    id: str
+    state: State
+    folder: Path
+
+
+def cases(root: Path) -> list[SpooledCase]:
+    """Every case in a spool, oldest first. Only looks: any process may ask."""
+    return sorted(_cases(root), key=lambda case: case.id)
+
+
+def mark(folder: Path, state: State, facts: Mapping[str, Any]) -> None:
+    """The uploader's word on a recorded case: UPLOADED or FAILED, durable when this returns."""
+    name = {State.UPLOADED: UPLOADED, State.FAILED: FAILED}[state]
+    write_durably(folder / name, (json.dumps(dict(facts), indent=2) + '\n').encode())
+
+
+class Spool:
+    """One recorder's spool. Not thread-safe: everything but `root` belongs to one thread.
+
+    min_free_bytes: the recorder never writes below this much free space on the disk.
+    """
+
+    def __init__(self, root: Path, min_free_bytes: int,
+                 log: Callable[[str], None] = lambda _: None,
+                 free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+                 ) -> None:
+        self.root = root
+        self._min_free_bytes = min_free_bytes
+        self._log = log
+        self._free_bytes = free_bytes
+        self._lock = -1
+
+    def open(self) -> None:
+        """Make the folder and take it; raises SpoolError when another recorder has it."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.root / '.lock', os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise SpoolError(f'{self.root}: another recorder writes there; give each its own '
+                             'spool_dir') from None
+        except OSError as error:
+            self.close()
+            raise SpoolError(f'{self.root}: {error.strerror or error}') from None
+
+    def close(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def begin(self, draft: manifest.Manifest) -> Path:
+        """A folder for a case that begins; its draft is on the disk when this returns."""
+        folder = self.root / (draft['case_id'] + _PARTIAL)
+        if (self.root / draft['case_id']).exists():
+            raise SpoolError(f'{self.root}: case {draft["case_id"]} is there already')
+        folder.mkdir()
+        self.update(folder, draft)
+        fsync_folder(self.root)
+        return folder
+
+    def update(self, folder: Path, draft: manifest.Manifest) -> None:
+        write_durably(folder / DRAFT, json.dumps(draft).encode())
+
+    def commit(self, folder: Path, content: manifest.Manifest) -> Path:
+        """The bag is whole: write the manifest, then give the folder its final name."""
+        manifest.write(folder, content)
+        return self._publish(folder)
+
+    def free_bytes(self) -> int:
+        """What may still be written before the floor is reached; negative below it."""
+        return self._free_bytes(self.root) - self._min_free_bytes
+
+    def make_room(self, wanted_bytes: int) -> bool:
+        """Whether so much may be written; uploaded cases make way for it, the oldest first."""
+        if self.free_bytes() >= wanted_bytes:
+            return True
+        for case in cases(self.root):
+            if self.free_bytes() >= wanted_bytes:
+                return True
+            if case.state is State.UPLOADED:
+                self._log(f'removed {case.id} from the spool: uploaded, and the disk is near '
+                          'its floor')
+                self._evict(case.folder)
+        return self.free_bytes() >= wanted_bytes
+
+    def recover(self) -> Iterator[manifest.Manifest]:
+        """Finish what a crash left; yields the manifest of each case that is recorded by it."""
+        for leftover in self.root.glob('*' + _EVICTED):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for folder in sorted(self.root.glob('*' + _PARTIAL)):
+            try:
+                content = self._recover(folder)
+            except OSError as error:
+                self._log(f'{folder.name} cannot be recovered now ({error}); it stays for the '
+                          'next start')
+                continue
+            if content is not None:
+                yield content
+
+    def give_up(self, folder: Path, why: str) -> None:
+        """Label what holds nothing readable; it is kept for a person to look at."""
+        (folder / 'why.txt').write_text(why + '\n')
+        rename_durably(folder, folder.with_suffix(_BROKEN))
+        self._log(f'{folder.stem} is broken: {why}')
+
+    def _recover(self, folder: Path) -> manifest.Manifest | None:
+        if (folder / manifest.MANIFEST).exists():
+            try:
+                content = manifest.read(folder)
+                if all(manifest.describe(folder / entry['path']) == entry
+                       for entry in content['files']):
+                    self._publish(folder)
+                    return content
+            except (manifest.ManifestError, FileNotFoundError):
+                pass   # the crash came before the manifest was true: rebuild it
+        name = folder.name.removesuffix(_PARTIAL)
+        damaged = folder / f'{name}_0.mcap'
+        shutil.rmtree(folder / _REBUILT, ignore_errors=True)
+        try:
+            draft = json.loads((folder / DRAFT).read_bytes())
+        except (OSError, ValueError) as error:
+            self.give_up(folder, f'its draft cannot be read: {error}')
+            return None
+        if not damaged.exists():
+            self.give_up(folder, 'the crash came before the first message was written')
+            return None
+        # Compressed chunks come back about as large as they were; a floor is a floor.
+        if not self.make_room(damaged.stat().st_size):
+            raise OSError('there is too little room to rebuild it')
+        (folder / _REBUILT).mkdir()
+        summary = rebuild(damaged, folder / _REBUILT, name)
+        if not summary.messages:
+            self.give_up(folder, 'the crash came before the first message was flushed')
+            return None
+        for path in sorted((folder / _REBUILT).iterdir()):
+            rename_durably(path, folder / path.name)
+        (folder / _REBUILT).rmdir()
+        try:
+            content = manifest.complete(draft, folder, summary, lost={}, truncated_by='crash',
+                                        recovered=True)
+        except (manifest.ManifestError, KeyError, TypeError) as error:
+            self.give_up(folder, f'its draft is not a draft: {error}')
+            return None
+        self.commit(folder, content)
+        self._log(f'recovered {name}: {summary.messages} messages were on the disk')
+        return content
+
+    def _publish(self, folder: Path) -> Path:
+        (folder / DRAFT).unlink(missing_ok=True)
+        shutil.rmtree(folder / _REBUILT, ignore_errors=True)
+        fsync_folder(folder)
+        final = folder.with_name(folder.name.removesuffix(_PARTIAL))
+        rename_durably(folder, final)
+        return final
+
+    def _evict(self, folder: Path) -> None:
+        doomed = folder.with_name(folder.name + _EVICTED)
+        rename_durably(folder, doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _cases(root: Path) -> Iterator[SpooledCase]:
+    try:
+        folders = [path for path in root.iterdir() if path.is_dir()]
+    except FileNotFoundError:
+        return
+    for folder in folders:
+        if folder.name.endswith(_PARTIAL):
+            yield SpooledCase(folder.name.removesuffix(_PARTIAL), State.PARTIAL, folder)
+        elif folder.name.endswith(_BROKEN):
+            yield SpooledCase(folder.name.removesuffix(_BROKEN), State.BROKEN, folder)
+        elif (folder / UPLOADED).exists():
+            yield SpooledCase(folder.name, State.UPLOADED, folder)
+        elif (folder / FAILED).exists():
+            yield SpooledCase(folder.name, State.FAILED, folder)
+        elif (folder / manifest.MANIFEST).exists():
+            yield SpooledCase(folder.name, State.RECORDED, folder)
