@@ -35,7 +35,8 @@ def steps() -> list[tuple[str, list[str]]]:
         ('ruff', [python, '-m', 'ruff', 'check', '.']),
         # From outside the checkout's top: its launch/ folder would hide the package `launch`.
         *((f'mypy {path.name}', ['env', '-C', str(path.parent), python, '-m', 'mypy',
-                                 '--config-file', str(ROOT / 'pyproject.toml'), path.name])
+                                 '--config-file', str(ROOT / 'pyproject.toml'),
+                                 '--cache-dir', str(ROOT / '.spinal/mypy'), path.name])
           for path in TYPED),
         ('colcon test', [python, '-m', 'colcon', '--log-base', '.spinal/log/colcon', 'test',
                          '--executor', 'sequential', '--return-code-on-test-failure',

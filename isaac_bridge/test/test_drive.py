@@ -68,3 +68,9 @@ def test_enable_holds_only_while_true_and_fresh():
     enable.heard(True, 200_000_000)
     enable.heard(False, 210_000_000)
     assert not enable.holds(210_000_000)
+
+
+def test_the_rest_of_a_turn_does_not_block_the_opposite_one():
+    """Physics leaves residuals of 1e-19; to slow them down to zero must not cost a step each."""
+    assert ramp(4.4e-19, -0.26, 2.5, 5.0, DT) == pytest.approx(-2.5 * DT)
+    assert ramp(-1e-12, 0.5, 0.8, 1.5, DT) == pytest.approx(0.8 * DT)

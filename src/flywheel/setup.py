@@ -15,6 +15,7 @@ setup(
     zip_safe=False,
     maintainer='Spinal maintainers',
     maintainer_email='maintainers@spinal.example',
-    description='From an edge case to a better model on every robot: data sets, training, gates, rollouts. No rclpy.',
+    description='From an edge case to a better model on every robot: data sets, training, gates, '
+                'rollouts. No rclpy.',
     license='Apache-2.0',
 )

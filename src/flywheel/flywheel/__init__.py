@@ -1,1 +1,4 @@
-"""From an edge case to a better model on every robot: data sets, training, gates, rollouts. No rclpy."""
+"""From an edge case to a better model on every robot: data sets, training, gates, rollouts.
+
+No rclpy.
+"""

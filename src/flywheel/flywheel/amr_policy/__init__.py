@@ -1,0 +1,1 @@
+"""The repository's own small policy: expert, data, training, export, evaluation."""
