@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from spinal_dev.steps import explain
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def checkout(tmp_path):
     """dev and its tools alone, with empty caches: a fresh clone before its first call."""
     shutil.copy(ROOT / 'dev', tmp_path / 'dev')
-    shutil.copytree(ROOT / 'tools', tmp_path / 'tools', ignore=shutil.ignore_patterns('__pycache__'))
+    shutil.copytree(ROOT / 'tools', tmp_path / 'tools',
+                    ignore=shutil.ignore_patterns('__pycache__'))
     for folder in ('src', 'isaac_bridge', 'launch', 'config/targets', 'docker'):
         (tmp_path / folder).mkdir(parents=True)
     return tmp_path

@@ -4,16 +4,17 @@ import math
 
 from .robot import Limits
 
+RESIDUAL = 1e-9
+
 
 def ramp(now: float, target: float, rise: float, fall: float, dt: float) -> float:
     """The next value on the way to target: `rise` bounds speeding up, `fall` slowing down.
 
-    A change of sign slows down to zero first, and speeds up in what is left of the step.
+    A change of sign slows down to zero first, and speeds up in the step after it.
     """
+    if abs(now) < RESIDUAL:
+        now = 0.0  # else what physics leaves of a stop would be slowed down again, step by step
     if now * target < 0.0:
-        until_zero = abs(now) / fall
-        if until_zero < dt:
-            return ramp(0.0, target, rise, fall, dt - until_zero)
         target = 0.0
     bound = (rise if abs(target) > abs(now) else fall) * dt
     return target if abs(target - now) <= bound else now + math.copysign(bound, target - now)

@@ -130,7 +130,7 @@ def record(seed, braking, scenario='aisle.yaml', seconds=45.0):
 def _something_near(ranges):
     near = (ranges[i] * cmath.rect(1.0, math.radians(i * 0.5 - 180.0))
             for i in range(180, 541) if ranges[i] < 2.0)
-    return any(point.real < 1.4 and abs(point.imag) < 0.9 for point in near)
+    return any(point.real < 1.7 and abs(point.imag) < 1.2 for point in near)
 
 
 @pytest.mark.parametrize('seed', range(3))

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     verb('replay', _replay, 'replay FILE: a bag or a CARMEN lidar log through the real reflex')
     verb('train', _train, 'train the repository\'s own policy again, with its report')
     verb('shell', _shell, 'a shell with ROS and the workspace sourced, or one command in it')
-    verb('lock', lambda _: lock() or 0, 'resolve tools/locks/*.in anew (maintainers)')
+    verb('lock', _lock, 'resolve tools/locks/*.in anew (maintainers)')
     doctor_parser = verbs.add_parser('doctor', help='what this machine has and lacks')
     doctor_parser.add_argument('--install', action='store_true',
                                help='install the missing Debian packages (as root)')
@@ -119,6 +119,11 @@ def _replay(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     return _become([python('ros'), '-m', 'flywheel.amr_policy', *options.rest], _prepared('train'))
+
+
+def _lock(options: argparse.Namespace) -> int:
+    lock()
+    return 0
 
 
 def _shell(options: argparse.Namespace) -> int:

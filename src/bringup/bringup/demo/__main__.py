@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.experimental import EventsExecutor
 from rich.console import Console
 from rich.live import Live
@@ -126,7 +126,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _spin(executor: EventsExecutor) -> None:
+def _spin(executor: Executor) -> None:
     with contextlib.suppress(ExternalShutdownException):
         executor.spin()
 
