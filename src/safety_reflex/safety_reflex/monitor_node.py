@@ -1,5 +1,6 @@
 """safety_monitor: what people look at. An ordinary process that the reflex never waits for."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,15 @@ class SafetyMonitor(Node):
 
 
 def main() -> None:
+    signal.signal(signal.SIGINT, lambda *_: None)  # rclpy ends the context; that is enough
     rclpy.init()
     node = SafetyMonitor()
     executor = EventsExecutor()
     executor.add_node(node)
     try:
         executor.spin()
-    except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
-        pass
+    except Exception:
+        if rclpy.ok():
+            raise
     finally:
         rclpy.try_shutdown()

@@ -145,8 +145,9 @@ def main() -> None:
     # The middleware's threads start in rclpy.init and inherit what this thread has by then; the
     # node sets the same again from its parameters.
     realtime.prepare(ReflexParameters.realtime_priority, -1, required=False)
+    # rclpy ends the context on a signal; a KeyboardInterrupt amid a callback would only be noise.
+    signal.signal(signal.SIGINT, lambda *_: None)
     rclpy.init()
-    signal.signal(signal.SIGTERM, lambda *_: rclpy.try_shutdown())
     try:
         node = SafetyReflex()
     except (ParameterError, ProfileError, realtime.RealtimeRefused) as error:
@@ -158,7 +159,9 @@ def main() -> None:
     realtime.freeze_memory()
     try:
         executor.spin()
-    except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
-        pass
+    except Exception:
+        # After a signal whatever was under way fails, and that is all right; a fault is not.
+        if rclpy.ok():
+            raise
     finally:
         rclpy.try_shutdown()
