@@ -21,6 +21,9 @@ setup(
         'console_scripts': [
             'policy_client = policy_client.node:main',
         ],
+        'node_parameters': [
+            'policy_client.PolicyClient = policy_client.parameters:Parameters',
+        ],
         'rclpy_components': [
             'PolicyClient = policy_client.node:PolicyClient',
         ],

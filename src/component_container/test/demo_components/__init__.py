@@ -1,0 +1,1 @@
+"""Components for the tests, installed as a distribution of their own by conftest.py."""

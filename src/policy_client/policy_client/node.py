@@ -1,0 +1,389 @@
+"""The node: messages and timers in, jobs to the policies, commands and records out."""
+
+import functools
+import sys
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import rclpy
+import rclpy.task
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import PoseStamped, Transform, Twist, TwistStamped
+from nav_msgs.msg import Odometry
+from rclpy.clock import Clock, ClockType
+from rclpy.experimental import EventsExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String, UInt8MultiArray
+from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
+
+from node_parameters import ParameterError, declare
+from policy_client import embodiment as emb
+from policy_client import exchange
+from policy_client.chunks import Chunk
+from policy_client.observation import Sample
+from policy_client.parameters import ONNX, Parameters, endpoints
+from policy_client.pilot import (
+    HOLD,
+    Handshake,
+    Infer,
+    Job,
+    Pilot,
+    PilotSettings,
+    Times,
+)
+from policy_client.policies.base import Policy, PolicyUnavailable, Reply
+from policy_client.policies.hold import HoldPolicy
+from policy_client.policies.onnx import OnnxPolicy
+from policy_client.policies.triton import TritonPolicy
+from policy_client.routing import RouterSettings
+from policy_client.signals import call_on_signal
+from policy_client.situation import safety_state
+from policy_client.vocabulary import Vocabulary, VocabularyError
+
+_STREAM = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+_LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
+                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_TYPES = {emb.IMAGE: Image, emb.COMPRESSED_IMAGE: CompressedImage, emb.ODOMETRY: Odometry,
+          emb.POSE: PoseStamped, emb.STRING: String}
+_STATUS_HZ = 5.0
+_DIAGNOSTICS_HZ = 1.0
+_HEALTH_HZ = 20.0
+_HANDSHAKE_S = 1.0
+# A change of one of these is published at once.
+_TELLING = ('state', 'source', 'rejected_chunks', 'epoch', 'camera', 'version', 'routes')
+_LEVELS = {'driving': DiagnosticStatus.OK, 'arrived': DiagnosticStatus.OK,
+           'neutral': DiagnosticStatus.OK, 'no_task': DiagnosticStatus.OK,
+           'no_goal': DiagnosticStatus.OK, 'no_policy': DiagnosticStatus.ERROR}
+
+_Callback = Callable[..., None]
+
+
+def _locked(method: _Callback) -> _Callback:
+    """One callback at a time, with the pilot; none of them while the node is not configured.
+
+    Replies come as tasks, outside the executor's callback groups.
+    """
+    @functools.wraps(method)
+    def run(self: 'PolicyClient', *arguments: Any) -> None:
+        with self._lock:
+            if self._pilot is not None:
+                method(self, self._pilot, *arguments)
+    # rclpy counts a callback's arguments, and must not count the pilot for one.
+    vars(run).pop('__wrapped__')
+    return run
+
+
+class PolicyClient(LifecycleNode):
+    """Configured: probes its routes and listens. Active: commands `policy/cmd_vel`."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Raises ParameterError for a parameter that breaks its rule."""
+        super().__init__('policy_client', **kwargs)
+        self._chosen = declare(self, Parameters)
+        self._endpoints = endpoints(self._chosen)
+        self._lock = threading.RLock()
+        self._pilot: Pilot | None = None
+        self._policies: dict[str, Policy] = {}
+        self._hands: ThreadPoolExecutor | None = None
+        self._active = False
+        self._told: tuple[str, ...] = ()
+        self._told_errors = ''
+        self._opened: list[tuple[Callable[[Any], bool], Any]] = []
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+
+    # Lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            with self._lock:
+                self._build()
+        except (emb.EmbodimentError, VocabularyError, ParameterError, ValueError) as error:
+            self.get_logger().error(str(error))
+            self._tear_down()
+            return TransitionCallbackReturn.FAILURE
+        except Exception:
+            # rclpy would swallow it and say nothing.
+            self.get_logger().error(f'configuring failed: {traceback.format_exc()}')
+            return TransitionCallbackReturn.ERROR
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._active = True
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._active = False
+        with self._lock:
+            if self._pilot:
+                self._pilot.rest()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._tear_down()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._tear_down()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._tear_down()
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self) -> None:
+        self._tear_down()
+        super().destroy_node()
+
+    def _build(self) -> None:
+        parameters = self._chosen
+        if not parameters.embodiment_file:
+            raise ParameterError('parameter embodiment_file is empty: it names the YAML that says '
+                                 'what the policy sees and drives')
+        self._embodiment = emb.load(parameters.embodiment_file)
+        vocabulary = Vocabulary.load(
+            parameters.vocabulary_file
+            or Path(parameters.embodiment_file).parent / 'vocabulary.txt')
+        self._policies = {
+            route: TritonPolicy(url, parameters.model_name, parameters.model_version)
+            for route, url in self._endpoints.items()}
+        if parameters.fallback_onnx:
+            self._policies[ONNX] = OnnxPolicy(parameters.fallback_onnx, parameters.onnx_threads)
+        self._policies[HOLD] = HoldPolicy(self._embodiment)
+        self._hands = ThreadPoolExecutor(len(self._policies), thread_name_prefix='handshake')
+        self._pilot = Pilot(self._embodiment, vocabulary, list(self._policies),
+                            self._settings(), uuid.uuid4().hex[:8])
+        self._wire()
+        self.get_logger().info(f'embodiment {self._embodiment.name}, routes '
+                               f'{", ".join(self._policies)}')
+
+    def _settings(self) -> PilotSettings:
+        p = self._chosen
+        interval = _ns(p.probe_interval_ms)
+        return PilotSettings(
+            deadline_ns=_ns(p.deadline_ms), max_age_ns=_ns(p.max_age_ms),
+            blend_ns=_ns(p.blend_ms), goal_tolerance_m=p.goal_tolerance_m,
+            safety_timeout_ns=_ns(p.safety_timeout_ms), limit_tolerance=p.limit_tolerance,
+            model_name=p.model_name, model_version=p.model_version,
+            strict_routes=frozenset(self._endpoints),
+            router=RouterSettings(p.failures_to_open, p.probes_to_close, interval, 4 * interval))
+
+    def _wire(self) -> None:
+        def keep(destroy: Callable[[Any], bool], entity: Any) -> Any:
+            self._opened.append((destroy, entity))
+            return entity
+
+        def publisher(kind: Any, topic: str, qos: int | QoSProfile, *, lifecycle: bool) -> Any:
+            create = self.create_lifecycle_publisher if lifecycle else self.create_publisher
+            destroy = (self.destroy_lifecycle_publisher if lifecycle else self.destroy_publisher)
+            return keep(destroy, create(kind, topic, qos))
+
+        self._commands = publisher(TwistStamped, self._embodiment.action.topic, 1, lifecycle=True)
+        self._chunks = publisher(MultiDOFJointTrajectory, 'policy/chunk', 10, lifecycle=True)
+        self._exchanges = publisher(UInt8MultiArray, 'policy/exchange', 50, lifecycle=True)
+        self._statuses = publisher(DiagnosticArray, 'policy/status', _LATCHED, lifecycle=False)
+        self._diagnostics = publisher(DiagnosticArray, 'diagnostics', 10, lifecycle=False)
+        for topic, (kind, latched) in self._embodiment.topics.items():
+            keep(self.destroy_subscription, self.create_subscription(
+                _TYPES[kind], topic, functools.partial(self._heard, topic),
+                _LATCHED if latched else _STREAM))
+        keep(self.destroy_subscription, self.create_subscription(
+            DiagnosticArray, 'safety/state', self._on_safety, _LATCHED))
+        for rate_hz, callback in ((self._chosen.output_rate_hz, self._on_output),
+                                  (self._chosen.inference_rate_hz, self._on_inference),
+                                  (_HEALTH_HZ, self._on_health), (_STATUS_HZ, self._on_status),
+                                  (_DIAGNOSTICS_HZ, self._on_diagnostics)):
+            keep(self.destroy_timer, self.create_timer(1.0 / rate_hz, callback,
+                                                       clock=self._steady))
+
+    def _tear_down(self) -> None:
+        with self._lock:
+            self._active = False
+            self._pilot = None
+            opened, self._opened = self._opened, []
+            policies, self._policies = self._policies, {}
+            hands, self._hands = self._hands, None
+        for destroy, entity in opened:
+            destroy(entity)
+        if hands:
+            hands.shutdown(wait=False, cancel_futures=True)
+        for policy in policies.values():
+            policy.close()
+
+    # Events
+
+    @_locked
+    def _heard(self, pilot: Pilot, topic: str, message: Any) -> None:
+        now = self._now()
+        header = getattr(message, 'header', None)
+        stamp = _stamp_ns(header.stamp) if header else None
+        received = stamp if stamp is not None and self._chosen.clock == 'sim' \
+            else now.logical_ns
+        if pilot.heard(topic, Sample(message, received, stamp)):
+            self._on_inference()
+
+    @_locked
+    def _on_safety(self, pilot: Pilot, message: DiagnosticArray) -> None:
+        if pilot.safety(safety_state(message), self._now().steady_ns):
+            self._on_inference()
+
+    @_locked
+    def _on_inference(self, pilot: Pilot) -> None:
+        if self._active:
+            self._do(pilot, pilot.plan(self._now()))
+
+    @_locked
+    def _on_health(self, pilot: Pilot) -> None:
+        self._do(pilot, pilot.probes(self._now()))
+
+    @_locked
+    def _on_output(self, pilot: Pilot) -> None:
+        if not self._active:
+            return
+        step = pilot.step(self._now())
+        command = TwistStamped()
+        command.header.stamp = self.get_clock().now().to_msg()
+        command.header.frame_id = self._embodiment.action.frame
+        self._fill(command.twist, step.action)
+        self._commands.publish(command)
+        self._tell(pilot, only_changes=True)
+
+    @_locked
+    def _on_status(self, pilot: Pilot) -> None:
+        self._tell(pilot, only_changes=False)
+
+    @_locked
+    def _on_diagnostics(self, pilot: Pilot) -> None:
+        self._diagnostics.publish(self._status_message(pilot.status(self._now())))
+
+    @_locked
+    def _replied(self, pilot: Pilot, asked_by: Pilot, route: str,
+                 future: 'Future[Reply]') -> None:
+        if pilot is not asked_by:
+            return  # of a configuration that is gone
+        handled = pilot.replied(route, future.result(), self._now())
+        self._do(pilot, handled.jobs)
+        if handled.chunk:
+            self._chunks.publish(self._chunk_message(handled.chunk, handled.stamp_ns))
+        if handled.exchange:
+            self._exchanges.publish(UInt8MultiArray(data=exchange.encode(handled.exchange)))
+        self._tell(pilot, only_changes=True)
+
+    @_locked
+    def _handshaken(self, pilot: Pilot, asked_by: Pilot, route: str,
+                    future: 'Future[Any]') -> None:
+        if pilot is not asked_by:
+            return
+        try:
+            self._do(pilot, pilot.handshaken(route, future.result(), self._now()))
+        except PolicyUnavailable as error:
+            pilot.handshake_failed(route, str(error), self._now())
+        self._tell(pilot, only_changes=True)
+
+    # Work
+
+    def _do(self, pilot: Pilot, jobs: tuple[Job, ...]) -> None:
+        for job in jobs:
+            policy = self._policies[job.route]
+            match job:
+                case Handshake(route):
+                    assert self._hands
+                    self._hands.submit(policy.handshake, _HANDSHAKE_S).add_done_callback(
+                        functools.partial(self._later, self._handshaken, pilot, route))
+                case Infer(route, request):
+                    policy.infer(request).add_done_callback(
+                        functools.partial(self._later, self._replied, pilot, route))
+
+    def _later(self, callback: Callable[..., None], *arguments: Any) -> None:
+        """Run a callback on the executor's thread; replies come on threads of the policies."""
+        executor = self.executor
+        if executor is not None and self._pilot is not None and self.context.ok():
+            executor.create_task(callback, *arguments)
+
+    def _now(self) -> Times:
+        steady = time.monotonic_ns()
+        logical = self.get_clock().now().nanoseconds if self._chosen.clock == 'sim' else steady
+        return Times(logical, steady)
+
+    def _tell(self, pilot: Pilot, *, only_changes: bool) -> None:
+        values = pilot.status(self._now())
+        telling = tuple(values[name] for name in _TELLING)
+        if only_changes and telling == self._told:
+            return
+        errors = values['route_errors']
+        if errors and errors != self._told_errors:
+            self.get_logger().warning(errors, throttle_duration_sec=1.0)
+        self._told, self._told_errors = telling, errors
+        self._statuses.publish(self._status_message(values))
+
+    def _status_message(self, values: dict[str, str]) -> DiagnosticArray:
+        level = _LEVELS.get(values['state'], DiagnosticStatus.WARN)
+        first = next(iter(self._policies))
+        degraded = values['camera'] == 'masked' or values['source'] not in (first, HOLD)
+        if level == DiagnosticStatus.OK and degraded and values['state'] == 'driving':
+            level = DiagnosticStatus.WARN
+        message = DiagnosticArray()
+        message.header.stamp = self.get_clock().now().to_msg()
+        sentence = f'{values["state"]}, led by {values["source"]}'
+        message.status = [DiagnosticStatus(
+            level=level, name='policy_client', hardware_id=self._embodiment.name,
+            message=f'{sentence}: {values["why"]}' if values['why'] else sentence,
+            values=[KeyValue(key=key, value=value) for key, value in values.items()])]
+        return message
+
+    def _chunk_message(self, chunk: Chunk, stamp_ns: int) -> MultiDOFJointTrajectory:
+        message = MultiDOFJointTrajectory(joint_names=['base'])
+        message.header.frame_id = self._embodiment.action.frame
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+        for number, row in enumerate(chunk.rows):
+            point = MultiDOFJointTrajectoryPoint(transforms=[Transform()], velocities=[Twist()])
+            self._fill(point.velocities[0], row)
+            since = number * self._embodiment.action_period_ns
+            point.time_from_start.sec, point.time_from_start.nanosec = divmod(since, 1_000_000_000)
+            message.points.append(point)
+        return message
+
+    def _fill(self, twist: Twist, values: Any) -> None:
+        for part, value in zip(self._embodiment.action.components, values, strict=True):
+            vector, axis = part.drives.split('.')
+            setattr(getattr(twist, vector), axis, float(value))
+
+
+def _ns(milliseconds: float) -> int:
+    return round(milliseconds * 1e6)
+
+
+def _stamp_ns(stamp: Any) -> int:
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
+
+
+def main() -> None:
+    """Run the node until SIGINT or SIGTERM; 1 for a parameter that breaks its rule."""
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = PolicyClient()
+    except ParameterError as error:
+        print(f'policy_client: {error}', file=sys.stderr)
+        rclpy.try_shutdown()
+        sys.exit(1)
+    executor = EventsExecutor()
+    executor.add_node(node)
+    told_to_end = rclpy.task.Future()
+    call_on_signal(lambda: (told_to_end.set_result(None), executor.create_task(lambda: None)))
+    try:
+        executor.spin_until_future_complete(told_to_end)
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+if __name__ == '__main__':
+    main()

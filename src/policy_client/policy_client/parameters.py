@@ -1,0 +1,64 @@
+"""ROS parameters of policy_client."""
+
+from dataclasses import dataclass
+
+from node_parameters import ParameterError, parameter
+from policy_client.pilot import HOLD
+from policy_client.policies.triton import address
+
+ONNX = 'onnx'
+
+
+@dataclass(frozen=True)
+class Parameters:
+    embodiment_file: str = parameter('', 'the embodiment, YAML (config/embodiments/)')
+    vocabulary_file: str = parameter('', 'the vocabulary; empty: vocabulary.txt beside it')
+    endpoints: tuple[str, ...] = parameter(
+        (), 'Triton servers, best first, each `name=grpc://host:port`')
+    model_name: str = parameter('amr', 'the model on those servers')
+    model_version: str = parameter('', 'the version this robot is pinned to; empty: the newest')
+    fallback_onnx: str = parameter('', 'the ONNX file on board, used when no endpoint leads')
+    onnx_threads: int = parameter(1, 'threads of the ONNX file', minimum=1, maximum=64)
+    clock: str = parameter('steady', 'what ages and chunks count in: the machine\'s steady clock, '
+                           'or the world\'s (with use_sim_time)', choices=('steady', 'sim'))
+    inference_rate_hz: float = parameter(10.0, 'how often a chunk is asked for', minimum=0.5,
+                                         maximum=50.0)
+    output_rate_hz: float = parameter(30.0, 'how often a command goes out', minimum=1.0,
+                                      maximum=500.0)
+    deadline_ms: float = parameter(80.0, 'after which a reply is given up and the next route is '
+                                   'asked', minimum=10.0, maximum=5000.0)
+    max_age_ms: float = parameter(1000.0, 'oldest observation that an action may run on',
+                                  minimum=50.0, maximum=10000.0)
+    blend_ms: float = parameter(150.0, 'how long a new chunk is faded in', minimum=0.0,
+                                maximum=2000.0)
+    limit_tolerance: float = parameter(0.05, 'share of a limit within which a value is clipped; '
+                                       'beyond it the chunk is refused', minimum=0.0, maximum=0.5)
+    goal_tolerance_m: float = parameter(0.3, 'the goal counts as reached within this distance',
+                                        minimum=0.01, maximum=10.0)
+    safety_timeout_ms: float = parameter(500.0, 'silence of safety/state after which the policy is '
+                                         'neutral', minimum=150.0, maximum=10000.0)
+    failures_to_open: int = parameter(2, 'bad replies in a row that take the lead from a route',
+                                      minimum=1, maximum=100)
+    probes_to_close: int = parameter(3, 'good probes in a row that give it back', minimum=1,
+                                     maximum=100)
+    probe_interval_ms: float = parameter(250.0, 'between the probes of a route that does not lead; '
+                                         'up to four times as long while they fail', minimum=20.0,
+                                         maximum=60000.0)
+
+
+def endpoints(parameters: Parameters) -> dict[str, str]:
+    """Route name -> URL of the Triton endpoints, best first; raises ParameterError."""
+    found: dict[str, str] = {}
+    for entry in parameters.endpoints:
+        name, equals, url = entry.partition('=')
+        try:
+            if not equals or not name.replace('_', '').replace('-', '').isalnum():
+                raise ValueError('must be name=grpc://host:port')
+            address(url)
+        except ValueError as error:
+            raise ParameterError(f'parameter endpoints: {entry!r}: {error}') from error
+        route = f'triton:{name}'
+        if route in found or name in (ONNX, HOLD):
+            raise ParameterError(f'parameter endpoints: the name {name!r} is taken')
+        found[route] = url
+    return found

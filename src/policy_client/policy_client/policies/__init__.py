@@ -1,0 +1,1 @@
+"""Policies behind one small protocol (base.py): Triton, ONNX on board, hold."""

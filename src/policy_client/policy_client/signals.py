@@ -1,0 +1,33 @@
+"""SIGINT and SIGTERM as one call, at once, and never as an exception in the middle of anything.
+
+Python's own SIGINT raises KeyboardInterrupt wherever the main thread is: inside gRPC's locks that
+leaves a channel which can never be closed. rclpy's takes the context away under an executor that
+spins. And a Python handler alone waits until the main thread runs Python, which an executor that
+has nothing to do does not.
+"""
+
+import signal
+import socket
+import threading
+from collections.abc import Callable
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+def call_on_signal(end: Callable[[], object]) -> None:
+    """Call `end` on a thread of its own when the process is told to end.
+
+    Call this on the main thread, and after making an EventsExecutor: it takes both signals.
+    """
+    ear, mouth = socket.socketpair()
+    mouth.setblocking(False)
+    for number in _NUMBERS:
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+
+    def listen(_mouth: socket.socket = mouth) -> None:  # keeps the descriptor open
+        while ear.recv(1)[0] not in _NUMBERS:
+            pass
+        end()
+
+    threading.Thread(target=listen, name='signals', daemon=True).start()

@@ -1,0 +1,78 @@
+"""May the policy move, and has it work? From the reflex's state, the task and the goal."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from policy_client.embodiment import Embodiment, StateKey
+from policy_client.observation import Sample, goal_position, pick
+
+# The reflex's states in which the policy may move; in the others, and in silence, it is neutral.
+FREE = ('RUNNING', 'SLOWED')
+# Beyond this many tolerances a robot that had arrived sets out again.
+_LEAVING = 2.0
+
+
+class Situation:
+    """`resting` gives the reason not to ask the policy, or nothing when there is work for it."""
+
+    def __init__(self, embodiment: Embodiment, safety_timeout_ns: int,
+                 goal_tolerance_m: float) -> None:
+        self._embodiment = embodiment
+        self._safety_timeout_ns = safety_timeout_ns
+        self._goal_tolerance_m = goal_tolerance_m
+        self._safety = ''
+        self._safety_ns: int | None = None
+        self._arrived = False
+        self._goal: tuple[float, ...] | None = None
+
+    def safety(self, state: str, steady_ns: int) -> bool:
+        """Take the reflex's state; True when the policy becomes free to move."""
+        was_free = self._safety in FREE
+        self._safety, self._safety_ns = state, steady_ns
+        return state in FREE and not was_free
+
+    def new_task(self) -> None:
+        self._arrived = False
+
+    def resting(self, samples: Mapping[str, Sample], logical_ns: int,
+                steady_ns: int) -> tuple[str, str] | None:
+        """(state, why) when the robot has to rest: `neutral`, `no_task`, `no_goal`, `arrived`."""
+        if self._safety_ns is None:
+            return 'neutral', 'safety/state was never heard'
+        silent = steady_ns - self._safety_ns
+        if silent > self._safety_timeout_ns:
+            return 'neutral', f'safety/state is silent for {silent // 1_000_000} ms'
+        if self._safety not in FREE:
+            return 'neutral', f'the reflex is {self._safety or "in no state that it names"}'
+        language = self._embodiment.language
+        task = samples.get(language.topic)
+        if task is None or not str(pick(task.message, language.field)).strip():
+            return 'no_task', f'nothing to do on {language.topic}'
+        goal = self._embodiment.goal
+        if goal is not None:
+            if goal.topic not in samples:
+                return 'no_goal', f'nothing came on {goal.topic}'
+            if self._at_goal(goal, samples, logical_ns):
+                return 'arrived', ''
+        return None
+
+    def _at_goal(self, key: StateKey, samples: Mapping[str, Sample], logical_ns: int) -> bool:
+        message = samples[key.topic].message
+        goal = tuple(float(pick(message, part.field)) for part in key.components)
+        if goal != self._goal:  # the same one said again is not a new goal
+            self._goal, self._arrived = goal, False
+        position = goal_position(key, samples, logical_ns)
+        if isinstance(position, str):
+            return self._arrived
+        tolerance = self._goal_tolerance_m * (_LEAVING if self._arrived else 1.0)
+        self._arrived = math.hypot(*position) <= tolerance
+        return self._arrived
+
+
+def safety_state(message: Any) -> str:
+    """The reflex's state in a diagnostic_msgs/DiagnosticArray; empty when it does not say."""
+    for status in message.status:
+        if str(status.name).rsplit('/', 1)[-1] == 'safety_reflex':
+            return next((str(pair.value) for pair in status.values if pair.key == 'state'), '')
+    return ''

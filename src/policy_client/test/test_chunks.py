@@ -1,0 +1,213 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policy_client.chunks import ActionQueue, QueueSettings
+from policy_client.reply import ChunkRejected
+
+MS = 1_000_000
+PERIOD = 100 * MS
+SETTINGS = QueueSettings(PERIOD, max_age_ns=1000 * MS, blend_ns=150 * MS, max_rate=(0.8, 2.5))
+
+
+def ramp(first=0.0, by=0.05, count=16):
+    """Rows whose first component names their place."""
+    rows = np.zeros((count, 2))
+    rows[:, 0] = first + by * np.arange(count)
+    return rows
+
+
+def quick(**changes):
+    """A queue without rate limits and blending, to see the rows themselves."""
+    values = {'period_ns': PERIOD, 'max_age_ns': 1000 * MS, 'blend_ns': 0, 'max_rate': (1e9, 1e9)}
+    return ActionQueue(QueueSettings(**(values | changes)), 'test')
+
+
+def give(queue, rows, now_ns, observed_ns=None, source='triton'):
+    ticket = queue.close(queue.issue(now_ns if observed_ns is None else observed_ns,
+                                     now_ns).request_id)
+    return queue.adopt(ticket, rows, source, now_ns)
+
+
+def test_rows_are_executed_in_their_time_and_interpolated():
+    queue = quick()
+    queue.step(0)
+    give(queue, ramp(), 0)
+    seen = [queue.step(ms * MS).action[0] for ms in (0, 50, 100, 325, 700)]
+    assert seen == pytest.approx([0.0, 0.025, 0.05, 0.1625, 0.35])
+
+
+def test_a_reply_is_aligned_by_what_was_executed_while_it_was_on_its_way():
+    queue = quick()
+    queue.step(0)
+    give(queue, ramp(), 0)
+    for ms in range(0, 210, 10):
+        queue.step(ms * MS)
+    ticket = queue.issue(200 * MS, 200 * MS)
+    for ms in range(210, 310, 10):
+        queue.step(ms * MS)
+    queue.adopt(queue.close(ticket.request_id), ramp(0.5), 'triton', 305 * MS)
+    assert queue.step(310 * MS).action[0] == pytest.approx(0.5 + 0.05 * 1.1)
+
+
+def test_a_robot_that_stood_begins_a_late_chunk_at_its_first_row():
+    """lerobot PR 4223: trusting the delay would jump 0.6 s into the plan of a standing robot."""
+    queue = quick()
+    queue.step(0)
+    ticket = queue.issue(0, 0)
+    for ms in range(0, 600, 20):
+        queue.step(ms * MS)
+    queue.adopt(queue.close(ticket.request_id), ramp(), 'triton', 600 * MS)
+    step = queue.step(600 * MS)
+    assert (step.action[0], step.offset_ns) == (0.0, 0)
+    assert queue.step(700 * MS).action[0] == pytest.approx(0.05)
+
+
+def test_the_end_of_the_queue_and_of_the_observations_age_is_a_hold():
+    for rows, last_ms in ((ramp(0.4, 0, 4), 399), (ramp(0.4, 0, 16), 1000)):
+        queue = quick()
+        queue.step(0)
+        give(queue, rows, 0)
+        queue.step(0)
+        assert queue.step(last_ms * MS).action[0] == pytest.approx(0.4)
+        held = queue.step((last_ms + 1) * MS)
+        assert (held.chunk, held.action[0]) == (None, 0.0)
+
+
+def test_the_hold_is_reached_without_a_jerk():
+    queue = ActionQueue(SETTINGS, 'test')
+    queue.step(0)
+    give(queue, ramp(0.08, 0, 4), 0)
+    speeds = [queue.step(ms * MS).action[0] for ms in range(0, 800, 20)]
+    assert max(speeds) == pytest.approx(0.08)
+    assert speeds[-1] == 0.0
+    assert max(abs(b - a) for a, b in pairwise(speeds)) <= 0.8 * 0.02 + 1e-9
+
+
+def test_a_new_chunk_is_faded_in():
+    queue = quick(blend_ns=100 * MS)
+    queue.step(0)
+    give(queue, ramp(0.2, 0), 0)
+    queue.step(0)
+    queue.step(100 * MS)
+    give(queue, ramp(0.6, 0), 100 * MS)
+    assert [queue.step(ms * MS).action[0] for ms in (100, 125, 150, 200)] == pytest.approx(
+        [0.2, 0.3, 0.4, 0.6])
+
+
+def test_neutral_is_zero_at_once_and_the_way_back_starts_there():
+    queue = ActionQueue(SETTINGS, 'test')
+    queue.step(0)
+    give(queue, ramp(0.5, 0), 0)
+    for ms in range(0, 600, 20):
+        queue.step(ms * MS)
+    queue.drop()
+    assert queue.neutral(600 * MS).action.tolist() == [0.0, 0.0]
+    give(queue, ramp(0.5, 0), 600 * MS)
+    assert queue.step(620 * MS).action[0] == pytest.approx(0.8 * 0.02)
+
+
+def rejection(call, *arguments):
+    with pytest.raises(ChunkRejected) as error:
+        call(*arguments)
+    return error.value.reason
+
+
+def test_replies_that_are_not_for_now_are_rejected_by_name():
+    queue = quick()
+    queue.step(0)
+    first, second, third = (queue.issue(0, 0) for _ in range(3))
+    assert rejection(queue.close, 'someone/0/1') == 'foreign'
+    queue.adopt(queue.close(second.request_id), ramp(), 'a', 0)
+    assert rejection(queue.close, second.request_id) == 'duplicate'
+    assert rejection(queue.adopt, queue.close(first.request_id), ramp(), 'a', 0) == 'superseded'
+    queue.drop()
+    assert rejection(queue.adopt, queue.close(third.request_id), ramp(), 'a', 0) == 'epoch'
+    late = queue.issue(0, 0)
+    assert rejection(queue.adopt, queue.close(late.request_id), ramp(), 'a', 1001 * MS) == 'stale'
+    slow = quick(max_age_ns=10_000 * MS)
+    slow.step(0)
+    give(slow, ramp(), 0)
+    ticket = slow.issue(0, 0)
+    for ms in range(0, 1000, 50):
+        slow.step(ms * MS)
+    short = ramp(count=8)
+    assert rejection(slow.adopt, slow.close(ticket.request_id), short, 'a', 990 * MS) == 'exhausted'
+
+
+def test_remaining_counts_rows_until_the_end_or_the_age():
+    queue = quick()
+    queue.step(0)
+    assert queue.remaining(0) == 0
+    give(queue, ramp(count=4), 0)
+    assert queue.remaining(0) == 4
+    give(queue, ramp(), 0)
+    assert queue.remaining(0) == 10  # by age
+
+
+events = st.lists(st.one_of(
+    st.tuples(st.just('tick'), st.integers(1, 300)),
+    st.tuples(st.just('ask'), st.integers(0, 400)),
+    st.tuples(st.just('answer'), st.integers(0, 9)),
+    st.tuples(st.just('again'), st.integers(0, 9)),
+    st.tuples(st.just('foreign'), st.integers(0, 9)),
+    st.tuples(st.just('drop'), st.just(0)),
+    st.tuples(st.just('neutral'), st.integers(1, 300)),
+), max_size=60)
+
+
+@settings(max_examples=300, deadline=None)
+@given(events, st.integers(1, 20))
+def test_whatever_is_delivered_nothing_old_foreign_or_abrupt_goes_out(script, horizon):
+    """Replies arrive late, twice, reordered, after a drop, from strangers, or never."""
+    queue = ActionQueue(SETTINGS, 'me')
+    now = 0
+    last = queue.step(now).action
+    asked, answered = [], []
+    for what, number in script:
+        if what in ('tick', 'neutral'):
+            now += number * MS
+            step = queue.step(now) if what == 'tick' else queue.neutral(now)
+            if what == 'neutral':
+                assert step.action.tolist() == [0.0, 0.0]
+            else:
+                allowed = np.array(SETTINGS.max_rate) * min(number, 100) / 1e3
+                assert (np.abs(step.action - last) <= allowed + 1e-9).all()
+            if step.chunk:
+                ticket = step.chunk.ticket
+                assert now - ticket.observed_ns <= SETTINGS.max_age_ns
+                assert step.age_ns == now - ticket.observed_ns
+                assert ticket.epoch == queue.epoch
+                assert ticket.request_id in answered
+                assert 0 <= step.offset_ns < len(step.chunk.rows) * PERIOD
+                newest = max((t.sequence for t in asked if t.request_id in answered
+                              and t.epoch == queue.epoch), default=0)
+                assert ticket.sequence <= newest
+            last = step.action
+        elif what == 'ask':
+            asked.append(queue.issue(now - number * MS, now))
+        elif what == 'drop':
+            queue.drop()
+            assert queue.remaining(now) == 0
+        elif what == 'foreign':
+            assert rejection(queue.close, f'you/0/{number}') == 'foreign'
+        else:
+            pool = asked if what == 'answer' else [t for t in asked if t.request_id in answered]
+            if not pool:
+                continue
+            request_id = pool[number % len(pool)].request_id
+            leading, reason = queue.chunk, ''
+            try:
+                queue.adopt(queue.close(request_id), np.full((horizon, 2), 0.3), 'any', now)
+            except ChunkRejected as rejected:
+                reason = rejected.reason
+            assert (reason == 'duplicate') == (request_id in answered)
+            answered.append(request_id)
+            if reason:
+                assert reason in ('duplicate', 'epoch', 'superseded', 'stale', 'exhausted')
+                assert queue.chunk is leading
+            elif leading:
+                assert leading.ticket.sequence < queue.chunk.ticket.sequence

@@ -1,0 +1,360 @@
+"""The client with a virtual clock and policies that answer as a test says."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from policy_scene import AMR, MS, VOCABULARY, goal, image, model, odometry, rows, task
+
+from policy_client.exchange import decode, encode
+from policy_client.observation import Sample
+from policy_client.pilot import HOLD, Handshake, Pilot, PilotSettings, Times
+from policy_client.policies.base import Failure, Reply
+from policy_client.policies.hold import HoldPolicy
+from policy_client.routing import RouterSettings
+
+CLOUD, ONNX = 'triton:cloud', 'onnx'
+SETTINGS = PilotSettings(
+    deadline_ns=80 * MS, max_age_ns=1000 * MS, blend_ns=150 * MS, goal_tolerance_m=0.3,
+    safety_timeout_ns=500 * MS, limit_tolerance=0.05, model_name='amr', model_version='',
+    strict_routes=frozenset({CLOUD}), router=RouterSettings())
+
+Answer = Callable[[], tuple[int, dict]]
+
+
+def good(v=0.5, w=0.0, after_ms=5):
+    return lambda: (after_ms, {'actions': {'action.base_velocity': rows(v, w)}, 'version': '1'})
+
+
+def fails(failure, after_ms=1):
+    return lambda: (after_ms, {'failure': failure, 'detail': 'as the test says'})
+
+
+def silent():
+    return None
+
+
+class World:
+    """Runs a Pilot as the node does: 30 Hz out, 10 Hz inference, 20 Hz health; time is counted."""
+
+    def __init__(self, routes=(CLOUD, ONNX, HOLD)):
+        self.pilot = Pilot(AMR, VOCABULARY, routes, SETTINGS, 'test')
+        self.now_ns = 1_000_000 * MS
+        self.answers = {CLOUD: good(0.5), ONNX: good(0.4), HOLD: None}
+        self.models = {CLOUD: model(), ONNX: model(parameters={}),
+                       HOLD: HoldPolicy(AMR).handshake(1.0)}
+        self.safety = 'RUNNING'
+        self.odom = odometry()
+        self.camera = image(height=224, width=224)
+        self.pending = []
+        self.steps, self.asked, self.exchanges, self.chunks = [], [], [], []
+
+    @property
+    def now(self):
+        return Times(self.now_ns, self.now_ns)
+
+    def say(self, topic, message):
+        stamp = None if topic == 'task' else self.now_ns
+        if self.pilot.heard(topic, Sample(message, self.now_ns, stamp)):
+            self.do(self.pilot.plan(self.now))
+
+    def go(self):
+        self.say('task', task())
+        self.say('goal_pose', goal(20.0, 0.0))
+        return self
+
+    def do(self, jobs):
+        for job in jobs:
+            if isinstance(job, Handshake):
+                description = self.models[job.route]
+                if description is None:
+                    self.pilot.handshake_failed(job.route, 'nobody listens', self.now)
+                else:
+                    self.do(self.pilot.handshaken(job.route, description, self.now))
+                continue
+            self.asked.append((job.route, job.probe, job.request))
+            if job.route == HOLD:
+                reply, after = HoldPolicy(AMR).infer(job.request).result(), 0
+            else:
+                answer = self.answers[job.route]()
+                if answer is None:
+                    continue
+                after, fields = answer
+                reply = Reply(job.request.request_id, **fields)
+                if after > 80:  # as a policy does it
+                    after, reply = 80, Reply(job.request.request_id, failure=Failure.DEADLINE)
+            self.pending.append((self.now_ns + after * MS, job.route, reply))
+
+    def deliver(self):
+        due = [entry for entry in self.pending if entry[0] <= self.now_ns]
+        self.pending = [entry for entry in self.pending if entry[0] > self.now_ns]
+        for _, route, reply in due:
+            handled = self.pilot.replied(route, reply, self.now)
+            self.do(handled.jobs)
+            if handled.exchange:
+                self.exchanges.append(handled.exchange)
+            if handled.chunk:
+                self.chunks.append((self.now_ns, handled.chunk))
+
+    def run(self, ms):
+        for _ in range(ms):
+            self.now_ns += MS
+            tick = self.now_ns // MS
+            if tick % 25 == 0 and self.odom:
+                self.say('odom', self.odom)
+            if tick % 100 == 0 and self.camera:
+                self.say('camera/front/image_raw', self.camera)
+            if tick % 100 == 0 and self.safety is not None and self.pilot.safety(
+                    self.safety, self.now_ns):
+                self.do(self.pilot.plan(self.now))
+            self.deliver()
+            if tick % 50 == 0:
+                self.do(self.pilot.probes(self.now))
+            if tick % 100 == 7:
+                self.do(self.pilot.plan(self.now))
+            if tick % 33 == 0:
+                self.steps.append((self.now_ns, self.pilot.step(self.now)))
+        return self
+
+    @property
+    def status(self):
+        return self.pilot.status(self.now)
+
+    @property
+    def v(self):
+        return float(self.steps[-1][1].action[0])
+
+
+@pytest.fixture
+def world():
+    return World().go().run(2500)
+
+
+def test_the_best_route_leads_once_it_has_proved_itself(world):
+    assert world.status['state'] == 'driving'
+    assert world.status['source'] == CLOUD
+    assert world.v == pytest.approx(0.5)
+    assert world.status['fallback_s'] == '0.00'
+    assert world.status['version'] == '1'
+    assert world.status['camera'] == 'live'
+    assert int(world.status['staleness_ms']) < 250
+    assert int(world.status['requests']) >= int(world.status['replies']) > 10
+
+
+@pytest.mark.parametrize('answer', [
+    fails(Failure.UNREACHABLE), silent, good(after_ms=400), fails(Failure.MODEL_ERROR),
+    fails(Failure.QUEUE_FULL), fails(Failure.INVALID), good(v=np.nan), good(v=25.0),
+    lambda: (3, {'actions': {}, 'version': '1'}),
+    lambda: (3, {'actions': {'action.base_velocity': rows(horizon=3)}, 'version': '1'}),
+], ids=['dead', 'hung', 'slow', 'error', 'full', 'invalid', 'nan', 'over_limit', 'empty', 'shape'])
+def test_the_fallback_leads_within_two_inference_periods(world, answer):
+    fault_ns = world.now_ns
+    world.answers[CLOUD] = answer
+    world.chunks.clear()
+    world.run(2000)
+    first = next(at for at, chunk in world.chunks if chunk.source == ONNX)
+    # A policy that never comes back at all is found 100 ms after its deadline.
+    assert first - fault_ns <= (300 if answer is silent else 200) * MS
+    assert all(chunk.source == ONNX for _, chunk in world.chunks)
+    assert world.status['source'] == ONNX
+    assert world.status['state'] == 'driving'
+    assert float(world.status['fallback_s']) > 1.5
+    assert min(step.action[0] for _, step in world.steps[-60:]) > 0.39  # never stood
+    assert world.v == pytest.approx(0.4)
+
+
+def test_it_leads_again_after_good_probes_and_without_a_jump(world):
+    world.answers[CLOUD] = fails(Failure.UNREACHABLE)
+    world.run(3000)
+    world.answers[CLOUD] = good(0.5)
+    world.steps.clear()
+    world.run(4000)
+    assert world.status['source'] == CLOUD
+    speeds = [step.action[0] for _, step in world.steps]
+    assert speeds[0] == pytest.approx(0.4)
+    assert speeds[-1] == pytest.approx(0.5)
+    assert max(np.diff(speeds)) <= 0.8 * 0.034
+
+
+def test_a_server_that_answers_now_and_then_never_leads(world):
+    world.answers[CLOUD] = fails(Failure.DEADLINE)
+    world.run(1000)
+    turn = iter(range(10**6))
+    world.answers[CLOUD] = lambda: (
+        good()() if next(turn) % 3 else fails(Failure.DEADLINE)())
+    world.chunks.clear()
+    world.run(8000)
+    assert {chunk.source for _, chunk in world.chunks} == {ONNX}
+
+
+def test_a_bad_chunk_is_counted_named_and_never_goes_out(world):
+    world.answers[CLOUD] = good(v=np.nan)
+    world.run(1500)
+    assert int(world.status['rejected_chunks']) >= 2
+    assert world.status['reject_reason'] == 'not_finite'
+    assert world.status['reject_detail'].startswith(f'{CLOUD}: action.base_velocity v is nan')
+    assert f'{CLOUD}: not_finite: action' in world.status['route_errors']
+    assert all(np.isfinite(step.action).all() for _, step in world.steps)
+    rejected = [record for record in world.exchanges if record.outcome == 'not_finite']
+    assert np.isnan(decode(encode(rejected[0])).actions['action.base_velocity']).any()
+
+
+def test_another_version_of_the_model_needs_a_handshake_of_its_own(world):
+    handshakes = int(world.status['requests'])
+    world.answers[CLOUD] = lambda: (
+        3, {'actions': {'action.base_velocity': rows(0.3)}, 'version': '2'})
+    world.run(500)
+    assert world.status['source'] == ONNX
+    world.models[CLOUD] = model(version='2')
+    world.run(4000)
+    assert world.status['source'] == CLOUD
+    assert world.status['version'] == '2'
+    assert int(world.status['requests']) > handshakes
+
+
+def test_a_model_for_another_robot_is_refused_and_named():
+    world = World()
+    world.models[CLOUD] = model(parameters={'embodiment': 'gr1', 'action_period_ms': '100',
+                                            'modality_sha256': '0'})
+    world.go().run(1000)
+    assert 'embodiment: the model has gr1, this robot amr' in world.status['route_errors']
+    assert world.status['source'] == ONNX
+    assert not any(route == CLOUD for route, _, _ in world.asked)
+
+
+@pytest.mark.parametrize('state', ['STOPPED', 'LATCHED', 'STARTING', ''])
+def test_a_stop_drops_the_chunks_and_is_neutral_at_once(world, state):
+    epoch = int(world.status['epoch'])
+    world.safety = state
+    world.run(150)
+    world.steps.clear()
+    world.asked.clear()
+    world.run(1000)
+    assert all(step.action.tolist() == [0.0, 0.0] for _, step in world.steps)
+    assert len(world.steps) >= 29  # the stream does not cease
+    assert world.status['state'] == 'neutral'
+    assert int(world.status['epoch']) == epoch + 1
+    assert not any(not probe for _, probe, _ in world.asked)
+    world.safety = 'RUNNING'
+    world.run(1500)
+    assert world.status['state'] == 'driving'
+    assert world.v == pytest.approx(0.5)
+
+
+def test_a_reply_from_before_the_stop_never_runs(world):
+    world.answers[CLOUD] = good(0.9, after_ms=60)
+    world.asked.clear()
+    while not any(route == CLOUD and not probe for route, probe, _ in world.asked[-1:]):
+        world.run(1)
+    world.pilot.safety('STOPPED', world.now_ns)
+    world.chunks.clear()
+    world.safety = 'STOPPED'
+    world.run(200)
+    assert world.chunks == []
+    assert world.exchanges[-1].outcome == 'epoch'
+
+
+def test_a_silent_reflex_means_neutral(world):
+    world.safety = None
+    world.run(700)
+    assert world.status['state'] == 'neutral'
+    assert 'silent' in world.status['why']
+    assert world.v == 0.0
+
+
+def test_without_task_goal_or_reflex_it_holds():
+    world = World()
+    world.safety = None
+    world.run(1000)
+    assert world.status['why'] == 'safety/state was never heard'
+    world.safety = 'RUNNING'
+    assert world.run(1000).status['state'] == 'no_task'
+    world.say('task', task())
+    assert world.run(100).status['state'] == 'no_goal'
+    world.say('goal_pose', goal(20.0, 0.0))
+    assert world.run(1500).status['state'] == 'driving'
+    world.say('task', task(''))
+    assert world.run(2000).status['state'] == 'no_task'
+    assert world.v == 0.0
+
+
+def test_unknown_words_and_a_lost_base_are_no_observation(world):
+    world.say('task', task('drive backwards into the goal'))
+    world.run(1500)
+    assert world.status['state'] == 'no_observation'
+    assert "unknown word 'backwards'" in world.status['why']
+    assert world.v == 0.0
+    world.say('task', task())
+    world.run(1000)
+    world.odom = None
+    world.run(600)
+    assert world.status['state'] == 'driving'  # on a chunk that is young enough
+    world.run(2000)
+    assert world.status['state'] == 'no_observation'
+    assert 'stale: odom' in world.status['why']
+    assert world.v == 0.0
+
+
+def test_a_new_task_drops_the_actions_of_the_old_one(world):
+    epoch = int(world.status['epoch'])
+    world.say('task', task('wait here'))
+    assert int(world.status['epoch']) == epoch + 1
+    assert world.status['queue'] == '0'
+    world.say('task', task('wait here'))
+    assert int(world.status['epoch']) == epoch + 1
+
+
+def test_near_the_goal_it_has_arrived_and_holds(world):
+    world.odom = odometry(x=19.8)
+    world.run(1500)
+    assert world.status['state'] == 'arrived'
+    assert (world.v, world.status['source']) == (0.0, HOLD)
+    world.odom = odometry(x=19.5)  # drifted, inside the hysteresis
+    assert world.run(200).status['state'] == 'arrived'
+    world.say('goal_pose', goal(20.0, 0.0))
+    assert world.run(200).status['state'] == 'arrived'  # the same goal said again
+    world.say('goal_pose', goal(25.0, 0.0))
+    assert world.run(1000).status['state'] == 'driving'
+
+
+def test_without_any_policy_the_robot_stands():
+    world = World()
+    world.models[CLOUD] = None
+    world.answers[ONNX] = fails(Failure.MODEL_ERROR)
+    world.go().run(3000)
+    assert world.status['state'] == 'no_policy'
+    assert (world.v, world.status['source']) == (0.0, HOLD)
+
+
+def test_when_all_is_lost_the_queue_runs_out_before_the_hold(world):
+    world.answers[CLOUD] = world.answers[ONNX] = fails(Failure.DEADLINE)
+    lost = world.now_ns
+    world.steps.clear()
+    world.run(3000)
+    held = next(at for at, step in world.steps if step.chunk is None or step.chunk.source == HOLD)
+    assert 700 * MS < held - lost <= 1040 * MS
+    assert world.v == 0.0
+
+
+def test_a_masked_camera_is_told(world):
+    world.camera = None
+    world.run(1000)
+    assert world.status['camera'] == 'masked'
+    assert world.status['state'] == 'driving'
+    assert world.exchanges[-1].masked == ('video.front',)
+
+
+def test_exchanges_tell_every_tick_once(world):
+    ticks = [tick for record in world.exchanges for tick in record.ticks]
+    assert ticks == sorted(ticks)
+    assert len({at for at, _ in ticks}) == len(ticks)
+    executed = [at for at, _ in ticks]
+    assert executed[-1] >= world.steps[-8][0]
+    assert {record.outcome for record in world.exchanges} <= {'accepted', 'epoch'}
+
+
+def test_one_request_is_in_flight_at_a_time(world):
+    world.answers[CLOUD] = good(after_ms=79)
+    world.asked.clear()
+    world.run(1000)
+    assert 8 <= len([1 for _, probe, _ in world.asked if not probe]) <= 11
