@@ -11,8 +11,10 @@ from types import TracebackType
 from typing import Self
 
 # Set in the child: the kernel interrupts it when its parent is gone, however that ended. Then
-# ros2 launch ends its nodes in order. (The signal follows the thread that forked.)
-_LEASHED = ('import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 2); '
+# ros2 launch ends its nodes in order. (The signal follows the thread that forked.) A shell's
+# background job hands down an ignored SIGINT, so that it can be interrupted is set as well.
+_LEASHED = ('import ctypes, os, signal, sys; ctypes.CDLL(None).prctl(1, 2); '
+            'signal.signal(2, signal.SIG_DFL); '
             'os.getppid() == int(sys.argv[1]) or sys.exit(1); os.execvp(sys.argv[2], sys.argv[2:])')
 
 
