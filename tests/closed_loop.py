@@ -12,9 +12,10 @@ from nav_msgs.msg import Odometry
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import LaserScan
 
+from isaac_bridge.engines import open_world
 from isaac_bridge.oracle import Contact, Row, contacts
 from isaac_bridge.visibility import sight_of
-from isaac_bridge.world import World, open_world
+from isaac_bridge.world import World
 from safety_reflex.parameters import ReflexParameters
 from safety_reflex.profile import load_profile
 from safety_reflex.reflex import Reflex

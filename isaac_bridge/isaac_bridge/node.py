@@ -24,11 +24,12 @@ from node_parameters import ParameterError, declare
 
 from . import messages
 from .drive import Enable
+from .engines import open_world
 from .pace import Pace
 from .parameters import Parameters
 from .robot import RobotError
 from .scenario import ScenarioError
-from .world import Frame, WorldError, open_world
+from .world import Frame, WorldError
 
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)

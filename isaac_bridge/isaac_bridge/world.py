@@ -7,8 +7,7 @@ world's, which equals `odom` (REP-103, REP-105). A world never reads a clock: it
 
 import dataclasses
 import hashlib
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -111,18 +110,3 @@ class World(Protocol):
 
     def close(self) -> None:
         """Give back what the engine holds; a second call does nothing."""
-
-
-def open_world(scenario: str | Path, robot: str | Path, seed: int = 0, *,
-               engine: Literal['mujoco'] = 'mujoco', camera: str = 'auto',
-               **options: Any) -> World:
-    """A loaded world from two YAML files. Raises ScenarioError, RobotError or WorldError.
-
-    camera: auto (if it can be rendered here), on (or WorldError), off. Options are the engine's.
-    """
-    from .engines import create
-    from .robot import read_robot
-    from .scenario import read_scenario
-    world = create(engine, camera=camera, **options)
-    world.load(read_scenario(scenario), read_robot(robot), seed)
-    return world

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from isaac_bridge.engines import open_world
 from isaac_bridge.layout import Box, Sight
 from isaac_bridge.oracle import Row, contacts
 from isaac_bridge.visibility import sight_of
-from isaac_bridge.world import open_world
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 ROBOT_FILE = CONFIG / 'robots/amr.yaml'

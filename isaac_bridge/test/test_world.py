@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from isaac_bridge.engines import open_world
 from isaac_bridge.engines.mujoco_world import MujocoWorld
 from isaac_bridge.people import draw_walks
 from isaac_bridge.scenario import PERSON_RADIUS_M, Jitter, Person
-from isaac_bridge.world import START_NS, WorldError, open_world
+from isaac_bridge.world import START_NS, WorldError
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 ROBOT_FILE = CONFIG / 'robots/amr.yaml'
@@ -245,7 +246,7 @@ def test_reset_is_the_same_as_new_and_seeds_differ(aisle, robot):
 
 def test_two_processes_agree():
     code = f'''
-from isaac_bridge.world import open_world
+from isaac_bridge.engines import open_world
 world = open_world({str(SCENARIOS / "aisle.yaml")!r}, {str(ROBOT_FILE)!r}, 7, camera='off',
                    odometry_error=0.01)
 for i in range(600):
@@ -293,7 +294,8 @@ ctypes.CDLL = without_egl
 @pytest.mark.parametrize(('backend', 'before'), [('disabled', ''), ('egl', NO_EGL)])
 def test_without_rendering_the_camera_is_off_and_says_why(backend, before):
     code = before + f'''
-from isaac_bridge.world import WorldError, open_world
+from isaac_bridge.engines import open_world
+from isaac_bridge.world import WorldError
 files = {str(SCENARIOS / "empty.yaml")!r}, {str(ROBOT_FILE)!r}
 world = open_world(*files)
 assert not world.has_camera

@@ -1,7 +1,10 @@
 """Engines behind the world's protocol, by name; each is imported only when it is asked for."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
+from ..robot import read_robot
+from ..scenario import read_scenario
 from ..world import World, WorldError
 
 
@@ -11,3 +14,15 @@ def create(engine: str, **options: Any) -> World:
         from .mujoco_world import MujocoWorld
         return MujocoWorld(**options)
     raise WorldError(f'engine {engine!r} is not one of: mujoco')
+
+
+def open_world(scenario: str | Path, robot: str | Path, seed: int = 0, *,
+               engine: Literal['mujoco'] = 'mujoco', camera: str = 'auto',
+               **options: Any) -> World:
+    """A loaded world from two YAML files. Raises ScenarioError, RobotError or WorldError.
+
+    camera: auto (if it can be rendered here), on (or WorldError), off. Options are the engine's.
+    """
+    world = create(engine, camera=camera, **options)
+    world.load(read_scenario(scenario), read_robot(robot), seed)
+    return world

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from flywheel.amr_policy import expert, wire
 from flywheel.amr_policy.language import INSTRUCTIONS, tokenise
 from flywheel.amr_policy.onnx_policy import OnnxPolicy
+from isaac_bridge.engines import open_world
 from isaac_bridge.robot import Robot, read_robot
 from isaac_bridge.scenario import Scenario, read_scenario
-from isaac_bridge.world import Frame, World, open_world
+from isaac_bridge.world import Frame, World
 
 Driver = Callable[[Frame, tuple[float, float], str], NDArray[np.floating]]
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from flywheel.amr_policy import samples
 from flywheel.amr_policy.dataset import CameraData, pool
+from isaac_bridge.engines import open_world
 from isaac_bridge.layout import Aisle
 from isaac_bridge.robot import Robot, read_robot
 from isaac_bridge.scenario import Jitter, Person, Scenario, read_scenario
-from isaac_bridge.world import World, WorldError, open_world
+from isaac_bridge.world import World, WorldError
 
 PEOPLE = 3
 AWAY_M = 1000.0              # where a person stands who is not in the picture
