@@ -16,7 +16,8 @@ MAX_NAME_LENGTH = 255  # rmw's limit of a fully qualified name
 MAX_RULES = 1_000
 MAX_PARAMETERS = 10_000
 PARAMETER_BOOL = 1  # rcl_interfaces/ParameterType
-EXTRA_ARGUMENTS = ('use_intra_process_comms', 'forward_global_arguments')
+NODE_OPTIONS = ('enable_rosout', 'start_parameter_services', 'enable_logger_service')
+EXTRA_ARGUMENTS = ('use_intra_process_comms', 'forward_global_arguments', *NODE_OPTIONS)
 
 _NAME = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
 _NAMESPACE = re.compile(r'/|(/[A-Za-z_][A-Za-z0-9_]*)+')
@@ -29,13 +30,17 @@ class ArgumentError(ValueError):
 
 @dataclass(frozen=True)
 class NodeArguments:
-    """`cli_args` as rclpy.node.Node takes it; None where the request leaves it to the node."""
+    """`cli_args` as rclpy.node.Node takes it; None where the request leaves it to the node.
+
+    `node_options` are further arguments of Node, only those that the request gives.
+    """
 
     cli_args: tuple[str, ...]
     name: str | None
     namespace: str | None
     log_level: int | None
     intra_process: bool
+    node_options: dict[str, bool]
 
     @property
     def full_name(self) -> str | None:
@@ -72,12 +77,13 @@ def from_request(request: Any, process_args: Sequence[str] = ()) -> NodeArgument
     rules += [f'__ns:={namespace}'] if namespace is not None else []
     rules += _remap_rules(request.remap_rules)
     cli_args = [item for rule in rules for item in ('-r', rule)]
-    if extra['forward_global_arguments']:
+    if extra.get('forward_global_arguments'):
         cli_args += forwardable(process_args)
     return NodeArguments(
         cli_args=('--ros-args', *cli_args),
         name=name, namespace=namespace, log_level=request.log_level or None,
-        intra_process=extra['use_intra_process_comms'])
+        intra_process=extra.get('use_intra_process_comms', False),
+        node_options={name: extra[name] for name in NODE_OPTIONS if name in extra})
 
 
 def split_ros_args(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -110,11 +116,11 @@ def forwardable(ros_args: Sequence[str]) -> list[str]:
 
 
 def _extra_arguments(arguments: Sequence[Any]) -> dict[str, bool]:
-    values = dict.fromkeys(EXTRA_ARGUMENTS, False)
+    values = {}
     for argument in arguments:
-        if argument.name not in values:
+        if argument.name not in EXTRA_ARGUMENTS:
             raise ArgumentError(f'extra argument {argument.name!r} is unknown to this container; '
-                                f'it knows {" and ".join(EXTRA_ARGUMENTS)}')
+                                f'it knows {", ".join(EXTRA_ARGUMENTS)}')
         if argument.value.type != PARAMETER_BOOL:
             raise ArgumentError(f'extra argument {argument.name!r} must be true or false')
         values[argument.name] = argument.value.bool_value

@@ -26,7 +26,7 @@ _LEAKS = 'start_type_description_service'
 
 @dataclass(eq=False)
 class Component:
-    """A node in the container. Its methods run on the executor's thread, but for `inside`."""
+    """A node in the container. Its methods run on the executor's thread."""
 
     unique_id: int
     name: str
@@ -64,6 +64,7 @@ def build(plugin: Plugin, cls: Any, arguments: NodeArguments,
         'cli_args': [*arguments.cli_args, '-r', f'{_CANARY}:={_CANARY_SANG}'],
         'use_global_arguments': False,
         'parameter_overrides': _overrides(plugin, parameters),
+        **arguments.node_options,
     }
     check_constructor(plugin, cls, kwargs)
     if arguments.full_name is not None:

@@ -136,6 +136,17 @@ def test_intra_process_is_accepted_and_explained(box: Container) -> None:
     box.wait_for_log('use_intra_process_comms has no effect')
 
 
+def test_node_options_arrive(box: Container) -> None:
+    assert box.load('Talker', node_name='mute', extra={
+        'start_parameter_services': False, 'enable_logger_service': True}).success
+
+    def services() -> set[str]:
+        return {name for name, _ in box.client.node.get_service_names_and_types()
+                if name.startswith('/mute/')}
+    box.client.spin_until(lambda: services() == {
+        '/mute/get_logger_levels', '/mute/set_logger_levels'}, 'those two services only')
+
+
 # errors
 
 @pytest.mark.parametrize(('plugin', 'words'), [
@@ -189,7 +200,7 @@ def test_unload_under_traffic(box: Container) -> None:
     assert box.load('Relay', node_name='steady', node_namespace='/t').success
     steady = box.client.collect(Int64, '/t/relayed')
     coming = box.client.collect(Int64, '/t/coming')
-    for _ in range(10):
+    for _ in range(6):
         loaded = box.load('Relay', node_name='guest', node_namespace='/t',
                           remap_rules=['relayed:=coming'])
         assert loaded.success, loaded.error_message
@@ -199,11 +210,11 @@ def test_unload_under_traffic(box: Container) -> None:
     assert box.process.poll() is None
     assert 'Traceback' not in box.log()
     numbers = [message.data for message in steady]
-    assert len(numbers) > 50
+    assert len(numbers) > 30
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-def test_fifty_cycles_leave_nothing(box: Container) -> None:
+def test_many_cycles_leave_nothing(box: Container) -> None:
     assert box.load('Talker', node_namespace='/t').success
     cycle = [('Relay', '/t/relay'), ('Managed', '/t/managed'), ('Worker', '/t/worker')]
 
@@ -214,7 +225,7 @@ def test_fifty_cycles_leave_nothing(box: Container) -> None:
     for plugin, _ in cycle:
         run(plugin)
     before = memory_kb(box)
-    for number in range(50):
+    for number in range(50 if executor_of(box) == 'events' else 20):
         run(cycle[number % len(cycle)][0])
     assert len(box.nodes()) == 1
     node = box.client.node
@@ -241,10 +252,10 @@ def test_a_slow_import_holds_up_nobody(box: Container) -> None:
     begin = time.monotonic()
     assert box.load('SlowImport').success
     if executor_of(box) == 'events':  # the module stays imported: measured in each process once
-        assert time.monotonic() - begin > 1.5
+        assert time.monotonic() - begin > 0.8
     gaps = [after - before for before, after in itertools.pairwise(heard)
             if before > begin]
-    assert max(gaps) < 0.5
+    assert max(gaps) < 0.4
 
 
 def test_a_slow_callback_delays_its_unload(box: Container) -> None:
@@ -449,13 +460,15 @@ def test_a_crash_beside_a_hanging_callback_is_unloaded_when_that_returns(
 
 def test_a_component_that_shuts_ros_down_is_an_error(client: Client, site: Path,
                                                      tmp_path: Path) -> None:
-    for executor in EXECUTORS:
-        with running(client, tmp_path, f'victim_{executor}', '--executor',
-                     executor) as box:
-            assert box.load('Saboteur').success
-            with client.latched('/block'):
+    with contextlib.ExitStack() as stack:
+        boxes = [stack.enter_context(running(client, tmp_path, f'victim_{executor}',
+                                             '--executor', executor)) for executor in EXECUTORS]
+        for box in boxes:
+            assert box.load('Saboteur', node_namespace=box.name).success
+        with client.latched('/block'):
+            for box in boxes:
                 assert box.process.wait(10) == 1
-            assert 'a component shut down the ROS context' in box.log()
+                assert 'a component shut down the ROS context' in box.log()
 
 
 @pytest.mark.parametrize(('args', 'words'), [

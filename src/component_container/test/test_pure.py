@@ -144,6 +144,12 @@ def test_an_empty_request_leaves_everything_to_the_node() -> None:
     assert (asked.name, asked.namespace, asked.log_level, asked.full_name) == (None,) * 4
 
 
+def test_node_options_are_passed_on_only_when_given() -> None:
+    assert from_request(Request()).node_options == {}
+    asked = from_request(Request(extra_arguments=[parameter('enable_rosout', False)]))
+    assert asked.node_options == {'enable_rosout': False}
+
+
 def test_names_come_before_remaps() -> None:
     asked = from_request(Request('ear', 'robot/arm', 10, ['chatter:=/c', '__ns:=/late']))
     assert asked.cli_args == ('--ros-args', '-r', '__node:=ear', '-r', '__ns:=/robot/arm',
@@ -166,8 +172,8 @@ def test_names_come_before_remaps() -> None:
     (Request(remap_rules=['a:=b'] * 1001), '1000 is the limit'),
     (Request(parameters=[None] * 10_001), '10000 is the limit'),
     (Request(extra_arguments=[parameter('colour', True)]),
-     "extra argument 'colour' is unknown to this container; it knows use_intra_process_comms and "
-     'forward_global_arguments'),
+     "extra argument 'colour' is unknown to this container; it knows use_intra_process_comms, "
+     'forward_global_arguments, enable_rosout, start_parameter_services, enable_logger_service'),
     (Request(extra_arguments=[parameter('use_intra_process_comms', 'yes')]),
      "extra argument 'use_intra_process_comms' must be true or false"),
 ])

@@ -152,4 +152,4 @@ class Saboteur(Node):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__('saboteur', **kwargs)
-        self.create_subscription(Int64, 'block', lambda _: self.context.shutdown(), LATCHED)
+        self.create_subscription(Int64, '/block', lambda _: self.context.shutdown(), LATCHED)

@@ -4,7 +4,7 @@ import time
 
 from demo_components.nodes import Relay
 
-time.sleep(1.5)
+time.sleep(0.8)
 
 
 class SlowImport(Relay):
