@@ -95,6 +95,12 @@ def test_outside_causes_are_explained(output, advice):
     assert explain('SyntaxError: invalid syntax') is None
 
 
+def test_standard_input_belongs_to_the_verb():
+    done = subprocess.run([str(ROOT / 'dev'), 'shell', 'python', '-'], input='print(6 * 7)',
+                          capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == '42'
+
+
 def test_an_unknown_target_and_verb_are_named(checkout):
     done = call(checkout, 'launch', 'toaster')
     assert done.returncode == 1

@@ -358,3 +358,10 @@ def test_one_request_is_in_flight_at_a_time(world):
     world.asked.clear()
     world.run(1000)
     assert 8 <= len([1 for _, probe, _ in world.asked if not probe]) <= 11
+
+
+def test_a_world_that_begins_anew_finds_no_chunk_of_the_old_one(world):
+    epoch = int(world.status['epoch'])
+    step = world.pilot.step(Times(world.now_ns - 60_000 * MS, world.now_ns))
+    assert step.chunk is None
+    assert int(world.status['epoch']) == epoch + 1

@@ -16,7 +16,11 @@ def main() -> int:
     with Stage(out, options.seed, options.scenario, options.camera, options.domain) as stage:
         # Loaded while the nodes start: what watches, judges and draws.
         from bringup.demo.performance import perform
-        return perform(stage, options.seed, started)
+        try:
+            return perform(stage, options.seed, started)
+        except KeyboardInterrupt:
+            print('\nSpinal demo: interrupted; ending servers and nodes', file=sys.stderr)
+            return 130
 
 
 def _options() -> argparse.Namespace:
