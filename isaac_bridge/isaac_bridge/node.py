@@ -20,7 +20,7 @@ from sensor_msgs.msg import CameraInfo, Image, JointState, LaserScan
 from std_msgs.msg import Bool, String
 from tf2_msgs.msg import TFMessage
 
-from node_parameters import ParameterError, declare
+from node_kit import ParameterError, declare
 
 from . import messages
 from .drive import Enable

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from node_parameters import parameter
+from node_kit import parameter
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from isaac_bridge.parameters import Parameters
-from node_parameters import document
+from node_kit import document
 
 
 def test_every_parameter_is_in_the_readme():

@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema
 import yaml
 
-from node_parameters import ParameterError, build
+from node_kit import ParameterError, build
 
 MAX_FILE_BYTES = 1_000_000
 _SUBSTITUTION = re.compile(r'\$\((var|config|share) ([^()]+)\)')

@@ -27,7 +27,7 @@ from component_container.loop import Loop, make_loop
 from component_container.parameters import Parameters
 from component_container.plugins import Plugin, PluginError
 from component_container.registry import ContainerError, Registry
-from node_parameters import declare
+from node_kit import declare
 
 
 class Container(Node):

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rclpy.signals import SignalHandlerOptions
 
     from component_container.container import Container
-    from node_parameters import ParameterError
+    from node_kit import ParameterError
 
     signals = StopSignals()
     overrides = [Parameter(name, value=value) for name, value in vars(options).items()

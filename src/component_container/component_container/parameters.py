@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from node_parameters import parameter
+from node_kit import parameter
 
 EXECUTORS = ('events', 'single', 'multi')
 ON_EXCEPTION = ('report', 'unload', 'exit')

@@ -20,7 +20,7 @@ from component_container.faults import ERROR, OK, WARN, FaultLog
 from component_container.guard import DROPPED, Gate
 from component_container.parameters import Parameters
 from component_container.plugins import Plugin, PluginError
-from node_parameters import document
+from node_kit import document
 
 README = Path(__file__).parents[1] / 'README.md'
 

@@ -6,10 +6,8 @@ is open and labels it. Callbacks only store bytes; all writing is the worker's.
 
 import functools
 import json
-import signal
 import socket
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -20,12 +18,10 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
-from rclpy.experimental import EventsExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
-from rclpy.task import Future
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rosidl_runtime_py.utilities import get_message
 from std_msgs.msg import String
@@ -43,7 +39,8 @@ from edge_case_recorder.rules import RulesError, default_rules, read_rules
 from edge_case_recorder.spool import Spool, SpoolError
 from edge_case_recorder.triggers import POLICY_STATUS, LaterReasons, Trigger, Triggers
 from edge_case_recorder.worker import CaseRefused, Identity, Worker
-from node_parameters import ParameterError, declare
+from node_kit import ParameterError, declare
+from node_kit.ending import spin_until_told
 
 EVENTS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE,
                     durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -351,33 +348,7 @@ def main() -> None:
         print(f'edge_case_recorder refuses to start: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         sys.exit(2)
-    executor = EventsExecutor()
-    executor.add_node(node)
-    told_to_end = Future()
-    _call_on_signal(lambda: (told_to_end.set_result(None), executor.create_task(lambda: None)))
-    try:
-        executor.spin_until_future_complete(told_to_end)
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-
-
-def _call_on_signal(end: Callable[[], object]) -> None:
-    """SIGINT and SIGTERM, at once: Python's own handlers wait until the main thread runs Python,
-    which an idle EventsExecutor does not. Call it after making the executor, which takes both."""
-    ear, mouth = socket.socketpair()
-    mouth.setblocking(False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
-
-    def listen() -> None:
-        with mouth:
-            while ear.recv(1)[0] not in (signal.SIGINT, signal.SIGTERM):
-                pass
-            end()
-            threading.Event().wait()   # the descriptor must stay open for further signals
-    threading.Thread(target=listen, name='signals', daemon=True).start()
+    spin_until_told(node)
 
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from node_parameters import ParameterError, parameter
+from node_kit import ParameterError, parameter
 
 _MB = 1_000_000
 

@@ -36,7 +36,7 @@ from tf2_msgs.msg import TFMessage
 from edge_case_recorder import manifest
 from edge_case_recorder.node import EdgeCaseRecorder
 from edge_case_recorder.spool import State, cases
-from node_parameters import ParameterError
+from node_kit import ParameterError
 
 BEFORE_S, AFTER_S, SCAN_HZ = 0.8, 0.4, 40.0
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)

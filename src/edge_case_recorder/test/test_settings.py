@@ -11,7 +11,7 @@ from edge_case_recorder.parameters import RecorderParameters, budgets, versions
 from edge_case_recorder.rules import RulesError, apply, default_rules, read_rules
 from edge_case_recorder.triggers import RULES
 from edge_case_recorder.worker import WorkerStatus
-from node_parameters import ParameterError, build, document
+from node_kit import ParameterError, build, document
 
 CONFIG = Path(__file__).parents[3] / 'config' / 'recorder'
 README = Path(__file__).parents[1] / 'README.md'

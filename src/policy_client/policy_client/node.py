@@ -17,7 +17,6 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped, Transform, Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
-from rclpy.experimental import EventsExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -25,7 +24,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String, UInt8MultiArray
 from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
-from node_parameters import ParameterError, declare
+from node_kit import ParameterError, declare
+from node_kit.ending import spin_until_told
 from policy_client import embodiment as emb
 from policy_client import exchange
 from policy_client.chunks import Chunk
@@ -45,7 +45,6 @@ from policy_client.policies.hold import HoldPolicy
 from policy_client.policies.onnx import OnnxPolicy
 from policy_client.policies.triton import TritonPolicy
 from policy_client.routing import RouterSettings
-from policy_client.signals import call_on_signal
 from policy_client.situation import safety_state
 from policy_client.vocabulary import Vocabulary, VocabularyError
 
@@ -374,15 +373,7 @@ def main() -> None:
         print(f'policy_client: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         sys.exit(1)
-    executor = EventsExecutor()
-    executor.add_node(node)
-    told_to_end = rclpy.task.Future()
-    call_on_signal(lambda: (told_to_end.set_result(None), executor.create_task(lambda: None)))
-    try:
-        executor.spin_until_future_complete(told_to_end)
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
+    spin_until_told(node)
 
 
 if __name__ == '__main__':

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from node_parameters import ParameterError, parameter
+from node_kit import ParameterError, parameter
 from policy_client.pilot import HOLD
 from policy_client.policies.triton import address
 

@@ -1,6 +1,6 @@
 import pytest
 
-from node_parameters import ParameterError, build, document
+from node_kit import ParameterError, build, document
 from policy_client.parameters import Parameters, endpoints
 
 

@@ -13,7 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from node_parameters import declare
+from node_kit import declare
 from safety_reflex.fields import Polygon
 from safety_reflex.parameters import MonitorParameters
 from safety_reflex.profile import load_profile

@@ -23,7 +23,7 @@ from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Bool, UInt64
 from std_srvs.srv import Trigger
 
-from node_parameters import ParameterError, declare
+from node_kit import ParameterError, declare
 from safety_reflex import realtime
 from safety_reflex.cdr import TwistStampedWriter
 from safety_reflex.latency import LatencyHistogram

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from node_parameters import parameter
+from node_kit import parameter
 from safety_reflex.reflex import Settings
 
 _MS = 1_000_000

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from node_parameters import document
+from node_kit import document
 from safety_reflex.parameters import ReflexParameters
 from safety_reflex.reasons import Reason
 

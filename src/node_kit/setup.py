@@ -1,6 +1,6 @@
 from setuptools import find_packages, setup
 
-package_name = 'node_parameters'
+package_name = 'node_kit'
 
 setup(
     name=package_name,
@@ -15,6 +15,6 @@ setup(
     zip_safe=False,
     maintainer='Spinal maintainers',
     maintainer_email='maintainers@spinal.example',
-    description='ROS parameters of a node as one frozen dataclass: declared, documented, validated.',
+    description='What every node shares: its parameters as one dataclass, and a clean end.',
     license='Apache-2.0',
 )

@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from node_parameters import ParameterError, build, document, parameter
+from node_kit import ParameterError, build, document, parameter
 
 
 @dataclass(frozen=True)
