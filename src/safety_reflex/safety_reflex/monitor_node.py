@@ -1,19 +1,19 @@
 """safety_monitor: what people look at. An ordinary process that the reflex never waits for."""
 
-import signal
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import Point
-from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
 from node_kit import declare
+from node_kit.ending import spin_until_told
 from safety_reflex.fields import Polygon
 from safety_reflex.parameters import MonitorParameters
 from safety_reflex.profile import load_profile
@@ -61,15 +61,5 @@ class SafetyMonitor(Node):
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, lambda *_: None)  # rclpy ends the context; that is enough
-    rclpy.init()
-    node = SafetyMonitor()
-    executor = EventsExecutor()
-    executor.add_node(node)
-    try:
-        executor.spin()
-    except Exception:
-        if rclpy.ok():
-            raise
-    finally:
-        rclpy.try_shutdown()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    spin_until_told(SafetyMonitor())

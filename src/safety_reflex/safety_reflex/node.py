@@ -164,4 +164,5 @@ def main() -> None:
         if rclpy.ok():
             raise
     finally:
+        executor.shutdown()  # its events go before the interpreter does
         rclpy.try_shutdown()

@@ -83,6 +83,7 @@ def _spinning(director: Director) -> Iterator[Director]:
     finally:
         rclpy.try_shutdown()
         thread.join(5)
+        executor.shutdown()
 
 
 def _spin(executor: Executor) -> None:

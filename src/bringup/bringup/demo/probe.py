@@ -65,6 +65,7 @@ def main() -> None:
     freeze_memory()
     with contextlib.suppress(ExternalShutdownException):
         executor.spin()
+    executor.shutdown()
     Path(sys.argv[1]).write_text(json.dumps({'answer_us': probe.answer_us}))
 
 
