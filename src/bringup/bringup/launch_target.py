@@ -21,8 +21,8 @@ from lifecycle_msgs.msg import Transition
 from bringup.target import NodeSpec, Profile, Target, TargetError
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 
-# The reflex must outlive a typing error elsewhere, so nothing but itself decides its end.
-_STOP_GRACE_S = '5'
+# Longer than a container gives its nodes: who is told twice must not be killed amid the first.
+_STOP_GRACE_S = '8'
 
 
 def share() -> Path:

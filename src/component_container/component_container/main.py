@@ -1,6 +1,7 @@
 """The executable: `ros2 run component_container component_container` and `python -m ..`."""
 
 import argparse
+import faulthandler
 import os
 import signal
 import socket
@@ -52,6 +53,7 @@ def _run(container: Any, signals: 'StopSignals') -> int:
 
     def give_up() -> None:
         container.get_logger().fatal(f'exit without a clean end: {container.busy()}')
+        faulthandler.dump_traceback(all_threads=True)  # where everybody stands
         os._exit(1)
 
     force = threading.Timer(container.parameters.shutdown_timeout_s, give_up)

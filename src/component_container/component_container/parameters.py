@@ -22,5 +22,5 @@ class Parameters:
         5.0, 'how long one callback may run before it is reported, and a load or unload refused',
         minimum=0.1, maximum=600.0)
     shutdown_timeout_s: float = parameter(
-        2.0, 'from SIGINT or SIGTERM to a forced exit, should a callback not return',
+        6.0, 'from SIGINT or SIGTERM to a forced exit, should a callback not return',
         minimum=0.1, maximum=60.0)
