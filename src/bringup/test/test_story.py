@@ -2,22 +2,22 @@
 
 import pytest
 
-from bringup.demo.director import Log
+from bringup.demo.director import Log, person_stops
 from bringup.demo.story import Outcome, Phase, Seen, Teller, phases
-from bringup.demo.summary import fallback_seconds, percentiles, person_stops, summarise
+from bringup.demo.summary import fallback_seconds, percentiles, summarise
 from isaac_bridge.oracle import Contact
 
 TWO = [Phase('first', lambda _, now: now.state == 'RUNNING', 2.0, 'reset'),
-       Phase('second', lambda begin, now: now.trips > begin.trips, 5.0)]
+       Phase('second', lambda begin, now: now.person_stops > begin.person_stops, 5.0)]
 
 
 def test_actions_come_once_and_phases_in_order():
     teller = Teller(TWO)
     assert teller.look(Seen(0.0)) == 'reset'
     assert teller.look(Seen(1.0)) is None
-    assert teller.look(Seen(1.5, state='RUNNING', trips=3)) is None
+    assert teller.look(Seen(1.5, state='RUNNING', person_stops=3)) is None
     assert not teller.finished
-    teller.look(Seen(3.0, trips=4))
+    teller.look(Seen(3.0, person_stops=4))
     assert teller.finished
     assert [(o.name, o.ok, o.seconds) for o in teller.outcomes] == [
         ('first', True, 1.5), ('second', True, 1.5)]
@@ -104,3 +104,12 @@ def test_percentiles_are_null_where_values_are_too_few():
 def test_the_fallback_counts_from_when_triton_led_first():
     assert fallback_seconds(good_log()) == pytest.approx(3.0)
     assert person_stops(good_log()) == [1.0]
+
+
+def test_a_stop_counts_once_and_whatever_else_it_began_with():
+    log = Log()
+    log.states = [(0.0, 'RUNNING', '', ''), (1.0, 'STOPPED', 'scan_lost', ''),
+                  (1.1, 'STOPPED', 'scan_lost,protective_field', ''), (1.2, 'STOPPED', '', ''),
+                  (1.3, 'STOPPED', 'protective_field', ''), (4.0, 'RUNNING', '', ''),
+                  (5.0, 'STOPPED', 'protective_field', ''), (6.0, 'STOPPED', 'scan_lost', '')]
+    assert person_stops(log) == [1.1, 5.0]

@@ -43,6 +43,22 @@ class Log:
     marks: list[tuple[float, str]] = field(default_factory=list)
 
 
+def person_stops(log: Log) -> list[float]:
+    """When the reflex was stopped with an object in the protective field, seconds; once a stop.
+
+    The field shrinks with the speed, so an object may have left it again before the robot rests.
+    """
+    times: list[float] = []
+    counted = False
+    for t_s, state, reasons, _ in log.states:
+        if state != 'STOPPED':
+            counted = False
+        elif not counted and 'protective_field' in reasons.split(','):
+            times.append(t_s)
+            counted = True
+    return times
+
+
 class Director(Node):
     """One thread spins it; `look` is called from another, which also does what takes time."""
 
@@ -77,7 +93,7 @@ class Director(Node):
             state, why = log.states[-1][1:3] if log.states else ('', '')
             return Seen(
                 t_s=self.seconds(), state=state, reasons=frozenset(filter(None, why.split(','))),
-                trips=int(log.reflex.get('trip_count', 0)),
+                person_stops=len(person_stops(log)),
                 policy_state=log.policy.get('state', ''),
                 policy_source=log.policy.get('source', ''),
                 rejected_chunks=int(log.policy.get('rejected_chunks', 0)),

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import matplotlib
 import numpy as np
 
-from bringup.demo.director import Log
-from bringup.demo.summary import person_stops
+from bringup.demo.director import Log, person_stops
 from isaac_bridge.layout import Box
 from safety_reflex.profile import Profile
 

@@ -16,7 +16,7 @@ class Seen:
     t_s: float
     state: str = ''
     reasons: frozenset[str] = frozenset()
-    trips: int = 0
+    person_stops: int = 0
     policy_state: str = ''
     policy_source: str = ''
     rejected_chunks: int = 0
@@ -74,8 +74,7 @@ def phases() -> list[Phase]:
         Phase('drives under Triton\'s policy', lambda _, now: now.drives and now.triton_leads
               and now.x_m > 1.0, 15.0, 'task'),
         Phase('stops for a person', lambda begin, now: now.state == 'STOPPED'
-              and 'protective_field' in now.reasons and now.trips > begin.trips
-              and now.speed_mps < 0.01, 40.0),
+              and now.person_stops > begin.person_stops and now.speed_mps < 0.01, 40.0),
         Phase('resumes when the person is gone', lambda _, now: now.drives and now.triton_leads,
               _PERSON_S),
         Phase('Triton is killed: the fallback leads', lambda _, now: now.policy_source == 'onnx'

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from bringup.demo.director import Log
+from bringup.demo.director import Log, person_stops
 from bringup.demo.story import Outcome
 from isaac_bridge.oracle import Contact
 
@@ -23,16 +23,6 @@ def percentiles(values: Sequence[float]) -> dict[str, float | int | None]:
 
     return {'p50': at(0.5), 'p99': at(0.99),
             'max': round(float(found.max()), 1) if len(found) else None, 'n': len(found)}
-
-
-def person_stops(log: Log) -> list[float]:
-    """When the reflex went to STOPPED with an object in the protective field, seconds."""
-    times, before = [], ''
-    for t_s, state, reasons, _ in log.states:
-        if state == 'STOPPED' and before != 'STOPPED' and 'protective_field' in reasons.split(','):
-            times.append(t_s)
-        before = state
-    return times
 
 
 def fallback_seconds(log: Log) -> float:
