@@ -72,8 +72,11 @@ def test_no_network_and_again_no_network(checkout):
 
 
 def test_interrupted_it_leaves_no_process(checkout):
+    # A test run in the background inherits an ignored SIGINT; this is about one at a terminal.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen([str(checkout / 'dev'), 'shell', 'true'], env=clean_env(checkout),
                                stderr=subprocess.PIPE, start_new_session=True)
+    signal.signal(signal.SIGINT, before)
     end = time.monotonic() + 20
     while not (checkout / '.spinal/log').exists() and time.monotonic() < end:
         time.sleep(0.02)

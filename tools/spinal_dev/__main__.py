@@ -94,7 +94,7 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
-    env = _prepared('triton')
+    env = _prepared('triton', 'train')
     return _become([python('ros'), ROOT / 'tests' / 'run_all.py', *options.rest], env)
 
 
