@@ -90,14 +90,18 @@ def run_step(title: str, command: Sequence[str | Path], env: Mapping[str, str] |
 
 
 def stop_group(process: 'subprocess.Popen[bytes]', grace_s: float = 10.0) -> None:
-    """End a process and every child in its session: interrupt first, kill what stays."""
-    for sign in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is not None:
-            break
+    """End a process and every child in its session: interrupt first, kill what stays.
+
+    A child may outlive an interrupted leader (pip under venv does), so the kill always follows.
+    """
+    if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, sign)
+            os.killpg(process.pid, signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(grace_s)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _last_line(path: Path) -> str:
