@@ -1,6 +1,6 @@
 """What recording costs: the real node under 20 topics, beside a subscriber that only counts.
 
-    ./dev shell python src/edge_case_recorder/bench/recorder_load.py [--seconds 20] [--scale 1]
+    ./dev shell python tests/bench/recorder_load.py [--seconds 20] [--scale 1]
 
 A robot's process publishes serialized messages; the recorder runs in another, and the share of a
 core that it takes is measured while it waits and while a case is always open. Prints JSON.
