@@ -20,6 +20,7 @@ from safety_reflex.parameters import ReflexParameters
 from safety_reflex.profile import load_profile
 from safety_reflex.reflex import Reflex
 from safety_reflex.states import State
+from safety_reflex.times import Instant
 
 CONFIG = Path(__file__).resolve().parents[1] / 'config'
 PROFILE = load_profile(CONFIG / 'robots/amr.yaml', CONFIG / 'robots/amr.fields.yaml')
@@ -48,7 +49,8 @@ def drive(world: World, seed: int, speed_mps: float = 0.8, limit_s: float = 120.
     delay_scans: how many scan periods a command takes to reach the base.
     """
     world.reset(seed)
-    reflex, shown, rows = Reflex(PROFILE, ReflexParameters().settings()), Drive(), []
+    settings = ReflexParameters(require_enable=False).settings()
+    reflex, shown, rows = Reflex(PROFILE, settings), Drive(), []
     goal_x = world.scenario.goal[0]
     pending = [(0.0, 0.0)] * delay_scans
     before = State.STARTING
@@ -57,8 +59,8 @@ def drive(world: World, seed: int, speed_mps: float = 0.8, limit_s: float = 120.
         rows.append(Row.of(frame.truth(False)))
         _tell(reflex, frame, speed_mps if reflex.machine.may_move else 0.0)
         if step == 10:
-            reflex.reset(frame.t_ns)
-        _, v, w = reflex.decide(frame.t_ns, frame.t_ns)
+            reflex.reset(Instant(frame.t_ns, frame.t_ns))
+        _, v, w = reflex.decide(Instant(frame.t_ns, frame.t_ns))
         state = reflex.machine.state
         shown.stops += state is State.STOPPED and before is not State.STOPPED
         before = state
@@ -85,6 +87,7 @@ def _tell(reflex: Reflex, frame, wish_mps: float) -> None:
         message.header.stamp = stamp
     odometry.twist.twist.linear.x, odometry.twist.twist.angular.z = frame.odometry.twist
     command.twist.linear.x = wish_mps
-    reflex.on_odometry(serialize_message(odometry), frame.t_ns)
-    reflex.on_command(serialize_message(command), frame.t_ns)
-    reflex.on_scan(0, serialize_message(scan), frame.t_ns)
+    at = Instant(frame.t_ns, frame.t_ns)
+    reflex.odometry.take(serialize_message(odometry), frame.t_ns)
+    reflex.on_command(serialize_message(command), at)
+    reflex.on_scan(0, serialize_message(scan), at)

@@ -10,12 +10,15 @@ chose, and raises MalformedMessage on anything else.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_FRAME_ID_BYTES = 256
+MAX_STRING_BYTES = 256
+MAX_JOINTS = 64
+MAX_POINTS = 256
 _HEADER = b'\x00\x01\x00\x00'
 
 
@@ -44,6 +47,26 @@ class Twist:
     v_mps: float
     w_radps: float
     others: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Joints:
+    """A JointState: names, and positions and velocities (n,) in radians or metres, per second."""
+
+    stamp_ns: int
+    names: tuple[bytes, ...]
+    positions: NDArray[np.float64]
+    velocities: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """A JointTrajectory: positions (points, joints), and when each is due, seconds from start."""
+
+    stamp_ns: int
+    names: tuple[bytes, ...]
+    positions: NDArray[np.float64]
+    times_s: NDArray[np.float64]
 
 
 def read_scan(data: bytes, max_beams: int) -> Scan:
@@ -84,6 +107,49 @@ def read_bool(data: bytes) -> bool:
     return data[4] == 1
 
 
+def read_joint_state(data: bytes) -> Joints:
+    """sensor_msgs/JointState; velocities may be left out and are then zero."""
+    stamp_ns, _, at = _read_header(data)
+    names, at = _read_names(data, at)
+    positions, at = _read_doubles(data, at)
+    velocities, _ = _read_doubles(data, at)
+    if len(positions) != len(names) or len(velocities) not in (0, len(names)):
+        raise MalformedMessage(f'a JointState has {len(names)} names, {len(positions)} positions '
+                               f'and {len(velocities)} velocities')
+    return Joints(stamp_ns, names, positions,
+                  velocities if len(velocities) else np.zeros(len(names)))
+
+
+def read_joint_trajectory(data: bytes) -> Trajectory:
+    """trajectory_msgs/JointTrajectory by positions; other values must fit, and are not used."""
+    stamp_ns, _, at = _read_header(data)
+    names, at = _read_names(data, at)
+    count, at = _read_count(data, at, MAX_POINTS)
+    if count == 0:
+        raise MalformedMessage('a JointTrajectory has no point')
+    positions, times_s = np.empty((count, len(names))), np.empty(count)
+    for point in range(count):
+        values, at = _read_doubles(data, at)
+        if len(values) != len(names):
+            raise MalformedMessage(f'point {point} has {len(values)} positions for '
+                                   f'{len(names)} joints')
+        positions[point] = values
+        for _ in ('velocities', 'accelerations', 'effort'):
+            values, at = _read_doubles(data, at)
+            if len(values) not in (0, len(names)):
+                raise MalformedMessage(f'point {point} has {len(values)} values for '
+                                       f'{len(names)} joints')
+        at = _aligned(at, 4)
+        if len(data) < at + 8:
+            raise MalformedMessage('a JointTrajectory ends before a time_from_start')
+        seconds, nanoseconds = struct.unpack_from('<iI', data, at)
+        at += 8
+        if nanoseconds >= 1_000_000_000:
+            raise MalformedMessage(f'a duration has {nanoseconds} nanoseconds')
+        times_s[point] = seconds + nanoseconds / 1e9
+    return Trajectory(stamp_ns, names, positions, times_s)
+
+
 class TwistStampedWriter:
     """Serialised TwistStamped messages of one frame; only the stamp and the numbers change."""
 
@@ -98,6 +164,41 @@ class TwistStampedWriter:
         struct.pack_into('<iI', self._buffer, 4, seconds, nanoseconds)
         struct.pack_into('<d', self._buffer, self._twist_at, v_mps)
         struct.pack_into('<d', self._buffer, self._twist_at + 40, w_radps)
+        return bytes(self._buffer)
+
+
+class TwistWriter:
+    """Serialised Twist messages, for a base that does not know the stamped one."""
+
+    def write(self, _stamp_ns: int, v_mps: float, w_radps: float) -> bytes:
+        return _HEADER + struct.pack('<6d', v_mps, 0.0, 0.0, 0.0, 0.0, w_radps)
+
+
+class JointTrajectoryWriter:
+    """Serialised JointTrajectory messages of one point, for the same joints each time."""
+
+    def __init__(self, names: Sequence[str], period_ns: int) -> None:
+        head = bytearray(_HEADER + struct.pack('<iIIB3xI', 0, 0, 1, 0, len(names)))
+        for name in names:
+            _pad(head, 4)
+            head += struct.pack('<I', len(name.encode()) + 1) + name.encode() + b'\x00'
+        _pad(head, 4)
+        head += struct.pack('<I', 1)
+        self._joints, self._at = len(names), []
+        for _ in ('positions', 'velocities'):
+            _pad(head, 4)
+            head += struct.pack('<I', len(names))
+            _pad(head, 8)
+            self._at.append(len(head))
+            head += bytes(8 * len(names))
+        head += struct.pack('<IIiI', 0, 0, *divmod(period_ns, 1_000_000_000))
+        self._buffer = head
+
+    def write(self, stamp_ns: int, positions: NDArray[np.float64],
+              velocities: NDArray[np.float64]) -> bytes:
+        struct.pack_into('<iI', self._buffer, 4, *divmod(stamp_ns, 1_000_000_000))
+        for at, values in zip(self._at, (positions, velocities), strict=True):
+            self._buffer[at:at + 8 * self._joints] = values.astype('<f8').tobytes()
         return bytes(self._buffer)
 
 
@@ -117,9 +218,38 @@ def _read_string(data: bytes, at: int) -> tuple[bytes, int]:
         raise MalformedMessage('a message ends before a string')
     length = struct.unpack_from('<I', data, at)[0]
     end = at + 4 + length
-    if length == 0 or length > MAX_FRAME_ID_BYTES or len(data) < end:
+    if length == 0 or length > MAX_STRING_BYTES or len(data) < end:
         raise MalformedMessage(f'a string claims {length} bytes')
     return data[at + 4:end - 1], end
+
+
+def _read_count(data: bytes, at: int, limit: int) -> tuple[int, int]:
+    at = _aligned(at, 4)
+    if len(data) < at + 4:
+        raise MalformedMessage('a message ends before a sequence')
+    count = struct.unpack_from('<I', data, at)[0]
+    if count > limit:
+        raise MalformedMessage(f'a sequence claims {count} items, more than {limit}')
+    return count, at + 4
+
+
+def _read_names(data: bytes, at: int) -> tuple[tuple[bytes, ...], int]:
+    count, at = _read_count(data, at, MAX_JOINTS)
+    names = []
+    for _ in range(count):
+        name, at = _read_string(data, _aligned(at, 4))
+        names.append(name)
+    return tuple(names), at
+
+
+def _read_doubles(data: bytes, at: int) -> tuple[NDArray[np.float64], int]:
+    count, at = _read_count(data, at, MAX_JOINTS)
+    if count == 0:
+        return np.empty(0), at
+    at = _aligned(at, 8)
+    if len(data) < at + 8 * count:
+        raise MalformedMessage(f'a message ends before its {count} numbers')
+    return np.frombuffer(data, np.float64, count, at), at + 8 * count
 
 
 def _read_twist(data: bytes, at: int) -> tuple[float, float, tuple[float, float, float, float]]:
@@ -128,6 +258,10 @@ def _read_twist(data: bytes, at: int) -> tuple[float, float, tuple[float, float,
         raise MalformedMessage('a message ends before its velocity')
     vx, vy, vz, wx, wy, wz = struct.unpack_from('<6d', data, at)
     return vx, wz, (vy, vz, wx, wy)
+
+
+def _pad(buffer: bytearray, size: int) -> None:
+    buffer += bytes(_aligned(len(buffer), size) - len(buffer))
 
 
 def _aligned(at: int, size: int) -> int:

@@ -1,49 +1,92 @@
-"""Protective fields: how long they must be, and what they mean for each beam of a scanner.
-
-A field set belongs to a speed: it is long enough that a robot up to that speed, from the scan that
-first sees an object, is at rest before it touches a person who walks towards it.
+"""Protective fields: how long they must be, when each is in use, what they mean for each beam.
 
 Lengths, after ISO 13855 `S = K * T + C` and the field length of a mobile machine (brake path plus
 controller and scanner time), for the speed v:
 
     T     = t_reaction + v / a_brake                       time until the robot is at rest
-    side  = K * T + Z
+    side  = K_side * T + Z
     front = v * t_reaction + v^2 / (2 a_brake) + K * T + Z
 
 K is the walking speed, Z the sum of the supplements (range tolerance, ground, brake wear). A turn
-rate counts as the speed of the outermost corner. A field is the footprint grown by these lengths:
-a rectangle around the robot, so a person is seen from every side.
+rate counts as the speed of the outermost corner. A derived field is the footprint's box grown by
+these lengths, so a person is seen from every side.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Polygon = tuple[tuple[float, float], ...]
+from safety_reflex.shapes import Polygon, contains, edges, grown
+
+_ANY = (-np.inf, np.inf)
 
 
 @dataclass(frozen=True)
 class Approach:
-    """What the lengths are derived from. SI units; `reaction_s` runs from light to brake."""
+    """What the lengths are derived from. SI units; `reaction_s` runs from light to brake.
+
+    side_walking_speed_mps is K for whoever comes from the side or from behind the corner of a
+    rack; equal to walking_speed_mps where nothing keeps people from stepping in.
+    """
 
     walking_speed_mps: float
+    side_walking_speed_mps: float
     reaction_s: float
     braking_mps2: float
     supplement_m: float
 
 
 @dataclass(frozen=True)
-class FieldSet:
-    """The protective field for speeds up to max_speed_mps; the polygon is in base_link, metres."""
+class Lengths:
+    """What `derive` found for one speed: seconds and metres."""
 
-    max_speed_mps: float
+    speed_mps: float
     stop_time_s: float
-    front_m: float
+    brake_path_m: float
     side_m: float
+    front_m: float
+
+
+@dataclass(frozen=True)
+class FieldSet:
+    """A stop field and the motion that it covers: ranges of v and w, and of the outline's speed.
+
+    The outline's speed is |v| + |w| r, r being the distance of the outermost corner.
+    """
+
+    name: str
     polygon: Polygon
+    speed_mps: tuple[float, float] = _ANY
+    turn_radps: tuple[float, float] = _ANY
+    outline_mps: float = float('inf')
+
+    def covers(self, v_mps: float, w_radps: float, outline_mps: float) -> bool:
+        # What a base reports of a speed that it was given exactly differs by rounding.
+        return (self.speed_mps[0] - 1e-9 <= v_mps <= self.speed_mps[1] + 1e-9
+                and self.turn_radps[0] - 1e-9 <= w_radps <= self.turn_radps[1] + 1e-9
+                and outline_mps <= self.outline_mps + 1e-9)
+
+
+@dataclass(frozen=True)
+class SlowField:
+    """While something is in it, the outline moves no faster than limit_mps."""
+
+    name: str
+    polygon: Polygon
+    limit_mps: float
+
+
+@dataclass(frozen=True)
+class Muting:
+    """Where, how long and how fast a robot may approach what its field would stop it for."""
+
+    name: str
+    topic: str
+    polygon: Polygon
+    max_s: float
+    max_speed_mps: float
 
 
 @dataclass(frozen=True)
@@ -57,28 +100,47 @@ class BeamLimits:
     near: NDArray[np.float32]
     far: NDArray[np.float32]
 
-    def count(self, ranges: NDArray[np.float32]) -> int:
-        """How many beams end inside the field; NaN and infinities are never inside."""
-        return int(np.count_nonzero((ranges <= self.far) & (ranges >= self.near)))
+
+def derive(approach: Approach, speed_mps: float) -> Lengths:
+    """The lengths for one speed of the outline, by the formula of this module's head."""
+    stop_time = approach.reaction_s + speed_mps / approach.braking_mps2
+    brake_path = speed_mps ** 2 / (2 * approach.braking_mps2)
+    return Lengths(
+        speed_mps, stop_time, brake_path,
+        approach.side_walking_speed_mps * stop_time + approach.supplement_m,
+        speed_mps * approach.reaction_s + brake_path
+        + approach.walking_speed_mps * stop_time + approach.supplement_m)
 
 
-def derive(approach: Approach, max_speed_mps: float, footprint: Polygon) -> FieldSet:
-    """The field set for one speed, the formula of this module's head."""
-    stop_time = approach.reaction_s + max_speed_mps / approach.braking_mps2
-    side = approach.walking_speed_mps * stop_time + approach.supplement_m
-    brake_path = max_speed_mps ** 2 / (2 * approach.braking_mps2)
-    front = max_speed_mps * approach.reaction_s + brake_path + side
-    xs, ys = [x for x, _ in footprint], [y for _, y in footprint]
-    left, right = max(ys) + side, min(ys) - side
-    # The robot may reverse as fast as it drives forward within one set, so the rear is as long.
-    rear_x, front_x = min(xs) - front, max(xs) + front
-    return FieldSet(max_speed_mps, stop_time, front, side,
-                    ((rear_x, right), (front_x, right), (front_x, left), (rear_x, left)))
+def derived_sets(approach: Approach, speeds_mps: Sequence[float],
+                 footprint: Polygon) -> tuple[tuple[FieldSet, ...], tuple[SlowField, ...]]:
+    """One stop field a speed, and the same shapes as slow-down fields.
+
+    Something in the field of one speed holds the robot to the speed two below, one below the
+    largest that is clear: so what it approaches slowly slows it step by step, and only what comes
+    fast stops it. The robot may reverse as fast as it drives, so the rear is as long as the front.
+    """
+    sets, slow = [], []
+    for index, speed in enumerate(speeds_mps):
+        lengths = derive(approach, speed)
+        polygon = grown(footprint, lengths.front_m, lengths.side_m, lengths.front_m)
+        name = f'{speed:.2f}'
+        sets.append(FieldSet(name, polygon, outline_mps=speed))
+        limit = speeds_mps[index - 2] if index >= 2 else 0.5 * speeds_mps[0]
+        slow.append(SlowField(name, polygon, limit))
+    return tuple(sets), tuple(slow)
 
 
-def corner_radius(footprint: Polygon) -> float:
-    """Distance of the outermost corner from the turning centre, metres."""
-    return max(math.hypot(x, y) for x, y in footprint)
+def in_use(sets: Sequence[FieldSet], v_mps: float, w_radps: float,
+           outline_mps: float) -> tuple[int, ...]:
+    """Indices of the sets that guard this motion: the first that covers it, or all if none does.
+
+    All of them hold at least what the largest holds, and more where that looks another way.
+    """
+    for index, field_set in enumerate(sets):
+        if field_set.covers(v_mps, w_radps, outline_mps):
+            return (index,)
+    return tuple(range(len(sets)))
 
 
 def beam_limits(polygon: Polygon, pose: tuple[float, float, float], angle_min_rad: float,
@@ -87,10 +149,9 @@ def beam_limits(polygon: Polygon, pose: tuple[float, float, float], angle_min_ra
     x0, y0, yaw = pose
     angles = yaw + angle_min_rad + angle_increment_rad * np.arange(beams)
     dx, dy = np.cos(angles), np.sin(angles)
-    inside = _contains(polygon, x0, y0)
-    near = np.zeros(beams) if inside else np.full(beams, np.inf)
+    near = np.zeros(beams) if contains(polygon, x0, y0) else np.full(beams, np.inf)
     far = np.full(beams, -np.inf)
-    for (ax, ay), (bx, by) in zip(polygon, polygon[1:] + polygon[:1], strict=True):
+    for (ax, ay), (bx, by) in edges(polygon):
         ex, ey = bx - ax, by - ay
         with np.errstate(divide='ignore', invalid='ignore'):
             cross = dx * ey - dy * ex
@@ -104,26 +165,3 @@ def beam_limits(polygon: Polygon, pose: tuple[float, float, float], angle_min_ra
     # Rounding to float32 must not take a millimetre from the field.
     return BeamLimits(np.nextafter(near.astype(np.float32), np.float32(-np.inf)),
                       np.nextafter(far.astype(np.float32), np.float32(np.inf)))
-
-
-def table(sets: Sequence[FieldSet], approach: Approach) -> str:
-    """The derivation as a Markdown table, for the README and for an assessor."""
-    rows = [f'K = {approach.walking_speed_mps} m/s, t = {approach.reaction_s} s, '
-            f'a = {approach.braking_mps2} m/s2, Z = {approach.supplement_m} m', '',
-            '| up to m/s | T, s | K*T, m | brake path, m | side, m | front, m |',
-            '|---|---|---|---|---|---|']
-    for field_set in sets:
-        v = field_set.max_speed_mps
-        rows.append(f'| {v:.2f} | {field_set.stop_time_s:.3f} | '
-                    f'{approach.walking_speed_mps * field_set.stop_time_s:.3f} | '
-                    f'{v * v / (2 * approach.braking_mps2):.3f} | {field_set.side_m:.3f} | '
-                    f'{field_set.front_m:.3f} |')
-    return '\n'.join(rows)
-
-
-def _contains(polygon: Polygon, x: float, y: float) -> bool:
-    inside = False
-    for (ax, ay), (bx, by) in zip(polygon, polygon[1:] + polygon[:1], strict=True):
-        if (ay > y) != (by > y) and x < (bx - ax) * (y - ay) / (by - ay) + ax:
-            inside = not inside
-    return inside

@@ -14,7 +14,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from node_kit import declare
 from node_kit.ending import spin_until_told
-from safety_reflex.fields import Polygon
+from safety_reflex.shapes import Polygon
 from safety_reflex.parameters import MonitorParameters
 from safety_reflex.profile import load_profile
 
@@ -41,7 +41,7 @@ class SafetyMonitor(Node):
     def _on_state(self, message: DiagnosticArray) -> None:
         values = {pair.key: pair.value for status in message.status for pair in status.values}
         zone = values.get('zone', '')
-        field = next((s for s in self._profile.sets if f'{s.max_speed_mps:.2f}' == zone),
+        field = next((s for s in self._profile.sets if s.name == zone),
                      self._profile.sets[-1])
         colour = _COLOURS.get(values.get('state', ''), _COLOURS['STARTING'])
         self._markers.publish(MarkerArray(markers=[

@@ -5,32 +5,39 @@ thread may delay it.
 """
 
 import signal
+import struct
 import sys
 import time
+import uuid
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
 from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
+from rclpy.parameter import parameter_dict_from_yaml_file
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import LaserScan
+from sensor_msgs.msg import JointState, LaserScan
 from std_msgs.msg import Bool, UInt64
 from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
 
 from node_kit import ParameterError, declare
 from safety_reflex import realtime
-from safety_reflex.cdr import TwistStampedWriter
+from safety_reflex.cdr import JointTrajectoryWriter, TwistStampedWriter, TwistWriter
 from safety_reflex.latency import LatencyHistogram
 from safety_reflex.parameters import ReflexParameters
 from safety_reflex.profile import ProfileError, load_profile
+from safety_reflex.publishers import PREFIX_BYTES
 from safety_reflex.reflex import Reflex, sentence
 from safety_reflex.states import State
+from safety_reflex.times import Instant
 
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -39,82 +46,157 @@ LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
 _LEVELS = {State.STARTING: DiagnosticStatus.STALE, State.RUNNING: DiagnosticStatus.OK,
            State.SLOWED: DiagnosticStatus.WARN, State.STOPPED: DiagnosticStatus.ERROR,
            State.LATCHED: DiagnosticStatus.ERROR}
+_STATE_S, _LOOK_S = 0.1, 0.25
+# A chore waits for the end of a scan's work for at most this long.
+_CHORE_SLACK_S = 0.03
+
+
+class RealtimeRefused(Exception):
+    """The system gave less than the profile demands."""
 
 
 class SafetyReflex(Node):
-    """Wires one Reflex. Deadlines use the machine's steady clock; ROS time only stamps."""
+    """Wires one Reflex. `lacking` is what the system did not give the process."""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, lacking: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__('safety_reflex', **kwargs)
-        parameters = declare(self, ReflexParameters)
-        self._lacking = realtime.prepare(parameters.realtime_priority, parameters.cpu,
-                                         required=parameters.require_realtime)
+        p = declare(self, ReflexParameters)
+        self._lacking = list(lacking)
         for fact in self._lacking:
             self.get_logger().warning(f'running without a real-time guarantee: {fact}')
-        profile = load_profile(Path(parameters.robot_file), Path(parameters.fields_file))
-        self._reflex = Reflex(profile, parameters.settings(), parameters.estop_topics)
-        self._latency = LatencyHistogram()
+        if self._lacking and p.without_realtime == 'refuse':
+            raise RealtimeRefused('; '.join(self._lacking))
+        capped = bool(self._lacking) and p.without_realtime == 'cap'
+        profile = load_profile(Path(p.robot_file), Path(p.fields_file))
+        self._reflex = Reflex(profile, p.settings(), own_prefix=self._own_prefix(),
+                              speed_cap_mps=p.capped_speed_mps if capped else None)
+        self._latency = LatencyHistogram(p.deadline_ms * 1000)
         self._shown: tuple[str, str] = ('', '')
-        self._writer = TwistStampedWriter(parameters.frame_id)
         self._beats = 0
+        self._decided_s = 0.0
+        self._tick_s = 1 / p.tick_hz
+        self._listen(p)
+        self._speak(p)
+        protected = {
+            self._reflex.publishers.output: ['cmd_vel'],
+            self._reflex.publishers.input: [
+                *(lidar.topic for lidar in profile.lidars), 'odom', *p.estop_topics,
+                *(muting.topic for muting in profile.mutings)]}
+        if p.require_enable:
+            protected[self._reflex.publishers.input].append('safety/enable')
+        if profile.arm is not None:
+            protected[self._reflex.publishers.output].append('joint_trajectory')
+            protected[self._reflex.publishers.input].append('joint_states')
+        self._protected = [(look, self.resolve_topic_name(topic))
+                           for look, topics in protected.items() for topic in topics]
+        self._looked = 0
+        self._look_due_s = self._state_due_s = 0.0
+        self.create_timer(self._tick_s, self._on_tick, clock=Clock(
+            clock_type=ClockType.STEADY_TIME))
 
-        self._command = self.create_publisher(TwistStamped, 'cmd_vel', COMMAND)
+    def _listen(self, p: ReflexParameters) -> None:
+        reflex = self._reflex
+
+        def on(kind: Any, topic: str, qos: QoSProfile, callback: Any) -> None:
+            self.create_subscription(kind, topic, callback, qos, raw=True)
+        for index, scanner in enumerate(reflex.scanners):
+            on(LaserScan, scanner.lidar.topic, SENSOR, partial(self._on_scan, index))
+        on(Odometry, 'odom', SENSOR,
+           lambda data: reflex.odometry.take(data, self._instant().now_ns))
+        on(TwistStamped, p.command_topic, COMMAND,
+           lambda data: reflex.on_command(data, self._instant()))
+        on(TwistStamped, p.teleop_topic, COMMAND,
+           lambda data: reflex.on_command(data, self._instant(), teleop=True))
+        flags = dict(reflex.estops)
+        flags |= {muting.muting.topic: muting.flag for muting in reflex.mutings}
+        if p.require_enable:
+            flags['safety/enable'] = reflex.enable
+        for topic, flag in flags.items():
+            on(Bool, topic, COMMAND,
+               lambda data, flag=flag: flag.take(data, self._instant().now_ns))
+        if (joints := reflex.joints) is not None:
+            on(JointState, 'joint_states', SENSOR,
+               lambda data: joints.on_joint_state(data, self._instant().now_ns))
+            on(JointTrajectory, 'policy/joint_trajectory', COMMAND,
+               lambda data: joints.on_command(data, (at := self._instant()).now_ns, at.ros_ns))
+        self.create_service(Trigger, 'safety/reset', self._on_reset)
+
+    def _speak(self, p: ReflexParameters) -> None:
+        stamped = p.command_type == 'twist_stamped'
+        self._writer = TwistStampedWriter(p.frame_id) if stamped else TwistWriter()
+        self._command = self.create_publisher(TwistStamped if stamped else Twist, 'cmd_vel',
+                                              COMMAND)
         self._state = self.create_publisher(DiagnosticArray, 'safety/state', LATCHED)
         self._heartbeat = self.create_publisher(UInt64, 'safety/heartbeat', SENSOR)
-        for index, lidar in enumerate(profile.lidars):
-            self.create_subscription(LaserScan, lidar.topic, partial(self._on_scan, index),
-                                     SENSOR, raw=True)
-        self.create_subscription(Odometry, 'odom', self._on_odometry, SENSOR, raw=True)
-        self.create_subscription(TwistStamped, parameters.command_topic, self._on_command,
-                                 COMMAND, raw=True)
-        for topic in parameters.estop_topics:
-            self.create_subscription(Bool, topic, partial(self._on_estop, topic), COMMAND,
-                                     raw=True)
-        self.create_service(Trigger, 'safety/reset', self._on_reset)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1 / parameters.tick_hz, self._on_tick, clock=steady)
-        self.create_timer(0.1, self._publish_state, clock=steady)
-        # One protected topic a turn: each is looked at four times a second, between scans.
-        self._protected = [(self._command.topic_name, 1)] + [
-            (self.resolve_topic_name(topic), 1) for topic in (
-                *(lidar.topic for lidar in profile.lidars), 'odom', *parameters.estop_topics)]
-        self._next_protected = 0
-        self.create_timer(0.25 / len(self._protected), self._look_at_publishers, clock=steady)
+        if (arm := self._reflex.profile.arm) is not None:
+            self._joint_writer = JointTrajectoryWriter(arm.names, int(self._tick_s * 1e9))
+            self._set_points = self.create_publisher(JointTrajectory, 'joint_trajectory', COMMAND)
+
+    def _own_prefix(self) -> bytes:
+        """How the GIDs of this process begin, learnt on a topic that nobody else can guess."""
+        topic = f'safety/reflex_{uuid.uuid4().hex}'
+        publisher = self.create_publisher(UInt64, topic, SENSOR)
+        try:
+            end_s = time.monotonic() + 5.0
+            while time.monotonic() < end_s:
+                found = self.get_publishers_info_by_topic(self.resolve_topic_name(topic))
+                if found:
+                    return bytes(found[0].endpoint_gid[:PREFIX_BYTES])
+            raise RuntimeError('the middleware does not show this node\'s own publisher')
+        finally:
+            self.destroy_publisher(publisher)
+
+    def _instant(self) -> Instant:
+        return self._reflex.times.read(self.get_clock().now().nanoseconds, time.monotonic_ns())
 
     def _on_scan(self, index: int, data: bytes) -> None:
         began = time.perf_counter_ns()
-        self._reflex.on_scan(index, data, time.monotonic_ns())
-        self._decide()
+        at = self._instant()
+        self._reflex.on_scan(index, data, at)
+        self._decide(at)
         self._latency.add((time.perf_counter_ns() - began) / 1000)
-
-    def _on_odometry(self, data: bytes) -> None:
-        self._reflex.on_odometry(data, time.monotonic_ns())
-
-    def _on_command(self, data: bytes) -> None:
-        self._reflex.on_command(data, time.monotonic_ns())
-
-    def _on_estop(self, topic: str, data: bytes) -> None:
-        self._reflex.on_estop(topic, data, time.monotonic_ns())
+        self._chore(0.0)
 
     def _on_tick(self) -> None:
-        self._decide()
+        at = self._instant()
+        # With fast scans the verdict is younger than a tick can make it.
+        if time.monotonic() - self._decided_s > 0.5 * self._tick_s:
+            self._decide(at)
+        joints = self._reflex.decide_joints(at)
+        if joints is not None:
+            self._set_points.publish(self._joint_writer.write(at.ros_ns, *joints))
         self._beats += 1
-        self._heartbeat.publish(UInt64(data=self._beats))
+        self._heartbeat.publish(struct.pack('<4BQ', 0, 1, 0, 0, self._beats))
+        self._chore(_CHORE_SLACK_S)
 
-    def _decide(self) -> None:
-        verdict = self._reflex.decide(time.monotonic_ns(), self.get_clock().now().nanoseconds)
-        self._command.publish(self._writer.write(*verdict))
-        machine = self._reflex.machine
-        if machine.state != self._shown[0]:
+    def _decide(self, at: Instant) -> None:
+        self._command.publish(self._writer.write(*self._reflex.decide(at)))
+        self._decided_s = time.monotonic()
+        if self._reflex.machine.state != self._shown[0]:
             self._publish_state()
 
+    def _chore(self, slack_s: float) -> None:
+        """One thing that people and not the robot wait for, right behind a scan's work."""
+        late_s = time.monotonic() - slack_s
+        if late_s > self._state_due_s:
+            self._publish_state()
+        elif late_s > self._look_due_s:
+            look, topic = self._protected[self._looked % len(self._protected)]
+            self._looked += 1
+            self._look_due_s = time.monotonic() + _LOOK_S / len(self._protected)
+            look(topic, [bytes(info.endpoint_gid)
+                         for info in self.get_publishers_info_by_topic(topic)])
+
     def _publish_state(self) -> None:
-        values = dict(self._reflex.status(time.monotonic_ns()))
+        self._state_due_s = time.monotonic() + _STATE_S
+        values = dict(self._reflex.status(self._instant().now_ns))
         latency = self._latency
         values |= {'reflex_us': f'{latency.last_us:.0f}',
                    'reflex_us_p50': f'{latency.percentile_us(0.5):.0f}',
                    'reflex_us_p99': f'{latency.percentile_us(0.99):.0f}',
                    'reflex_us_max': f'{latency.max_us:.0f}',
+                   'reflex_us_histogram': latency.octaves(),
+                   'deadline_misses': str(latency.missed),
                    'scans': str(latency.count),
                    'realtime': '; '.join(self._lacking) or 'yes'}
         state = self._reflex.machine.state
@@ -130,27 +212,20 @@ class SafetyReflex(Node):
         self._state.publish(message)
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = self._reflex.reset(time.monotonic_ns())
+        response.success, response.message = self._reflex.reset(self._instant())
         self.get_logger().info(f'reset: {response.message}')
         return response
-
-    def _look_at_publishers(self) -> None:
-        topic, allowed = self._protected[self._next_protected]
-        self._next_protected = (self._next_protected + 1) % len(self._protected)
-        self._reflex.on_publishers(topic, self.count_publishers(topic) - allowed)
 
 
 def main() -> None:
     """Run the reflex until it is told to end; a configuration it cannot trust ends it at once."""
-    # The middleware's threads start in rclpy.init and inherit what this thread has by then; the
-    # node sets the same again from its parameters.
-    realtime.prepare(ReflexParameters.realtime_priority, -1, required=False)
+    lacking = realtime.prepare(*(_early(name, sys.argv) for name in ('realtime_priority', 'cpu')))
     # rclpy ends the context on a signal; a KeyboardInterrupt amid a callback would only be noise.
     signal.signal(signal.SIGINT, lambda *_: None)
     rclpy.init()
     try:
-        node = SafetyReflex()
-    except (ParameterError, ProfileError, realtime.RealtimeRefused) as error:
+        node = SafetyReflex(lacking)
+    except (ParameterError, ProfileError, RealtimeRefused) as error:
         print(f'safety_reflex refuses to start: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         sys.exit(2)
@@ -166,3 +241,18 @@ def main() -> None:
     finally:
         executor.shutdown()  # its events go before the interpreter does
         rclpy.try_shutdown()
+
+
+def _early(name: str, arguments: Sequence[str]) -> int:
+    """A whole number from the command line before there is a node, which checks it again."""
+    value = default = getattr(ReflexParameters, name)
+    for flag, argument in zip(arguments, arguments[1:], strict=False):
+        try:
+            if flag == '--params-file':
+                given = parameter_dict_from_yaml_file(argument, use_wildcard=True)
+                value = given[name].value.integer_value if name in given else value
+            elif flag in ('-p', '--param') and argument.startswith(f'{name}:='):
+                value = int(argument.partition(':=')[2])
+        except (OSError, RuntimeError, ValueError):
+            continue  # rcl says what is wrong with it
+    return value if 0 <= value <= 1023 else default

@@ -1,7 +1,7 @@
 """What the operating system must give a reflex: a priority, memory that stays, no pauses.
 
-Called before rclpy.init, so that the middleware's own threads inherit the priority. Nothing is
-forked afterwards.
+Asked for before rclpy makes its first thread, so that the middleware's own threads inherit
+priority and core. Nothing is forked afterwards.
 """
 
 import ctypes
@@ -11,14 +11,10 @@ import os
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 
 
-class RealtimeRefused(Exception):
-    """The system gave less than the profile demands."""
-
-
-def prepare(priority: int, cpu: int, *, required: bool) -> list[str]:
+def prepare(priority: int, cpu: int) -> list[str]:
     """Ask for SCHED_FIFO, locked memory and a core; returns a sentence for each thing not had.
 
-    Raises RealtimeRefused when `required` and something is missing.
+    A priority of 0 asks for none, and is then not missed.
     """
     lacking = []
     if cpu >= 0:
@@ -34,10 +30,6 @@ def prepare(priority: int, cpu: int, *, required: bool) -> list[str]:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) != 0:
             lacking.append(f'memory not locked: {os.strerror(ctypes.get_errno())}')
-    else:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    if required and lacking:
-        raise RealtimeRefused('; '.join(lacking))
     return lacking
 
 

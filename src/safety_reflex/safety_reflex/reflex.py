@@ -1,8 +1,8 @@
-"""The reflex without ROS: bytes and times in, one limited velocity out, and why.
+"""The reflex without ROS: bytes and times in, limited velocities and set points out, and why.
 
-    bytes -> cdr -> scan_check, fields, gate -> reasons -> states -> velocity
+    bytes -> cdr -> scanner, odometry, flags, commander, joints -> reasons -> states -> gates
 
-Every callback only takes in what arrived; `decide` is the one place where all of it becomes a
+Every `on_*` only takes in what arrived; `decide` is the one place where all of it becomes a
 verdict. It runs after every scan and on every tick, so a command is never what makes it look.
 """
 
@@ -10,18 +10,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from safety_reflex import cdr
-from safety_reflex.fields import BeamLimits, beam_limits
+from safety_reflex.commander import Arbiter, Commander, CommandLimits
+from safety_reflex.fields import in_use
+from safety_reflex.flags import Flag, MutingTimer, estop_reason
 from safety_reflex.gate import Gate, GateLimits
+from safety_reflex.joints import JointGate, JointTimes
+from safety_reflex.motion import leads_away, time_to_collision
+from safety_reflex.odometry import Odometry
 from safety_reflex.profile import Lidar, Profile, ProfileError
-from safety_reflex.reasons import Reason
-from safety_reflex.scan_check import ScanCheck, ScanLimits
+from safety_reflex.publishers import Publishers
+from safety_reflex.reasons import Effect, Reason, effect
+from safety_reflex.scan_check import ScanLimits
+from safety_reflex.scanner import Scanner
+from safety_reflex.shapes import Polygon, area
 from safety_reflex.states import State, StateLimits, StateMachine
+from safety_reflex.times import Instant, Timekeeper, fresh
 
-_MILLISECOND = 1_000_000
+_MS = 1_000_000
 # Longer pauses of the loop never become one large step of a ramp.
 _MAX_STEP_S = 0.05
+# Buttons and the enable speak at 10 Hz and 20 Hz or more; two and a half periods of silence end it.
+_ESTOP_TIMEOUT_NS, _ENABLE_TIMEOUT_NS = 250 * _MS, 125 * _MS
 
 
 @dataclass(frozen=True)
@@ -34,180 +46,163 @@ class Settings:
     neutral_ns: int
     bad_data_latch_ns: int
     loop_gap_ns: int
+    max_stamp_age_ns: int
+    max_stamp_ahead_ns: int
+    odom_lag_ns: int
+    odom_tolerance: tuple[float, float]
     max_invalid_share: float
     max_nothing_share: float
     max_blocked_rad: float
+    min_rate_share: float
     frozen_scans: int
-    command_source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """The nearest object inside the field that decided: which scanner, beam, and how far."""
-
-    source: str
-    beam: int
-    distance_m: float
-
-
-class _Source:
-    """One scanner: its checks, its beam limits for every field set, its last verdict."""
-
-    def __init__(self, lidar: Lidar, profile: Profile, settings: Settings) -> None:
-        self.lidar = lidar
-        self.check = ScanCheck(ScanLimits(
-            lidar.beams, lidar.angle_min_rad, lidar.angle_increment_rad,
-            settings.max_invalid_share, settings.max_nothing_share, settings.max_blocked_rad,
-            settings.frozen_scans))
-        self.fields: list[BeamLimits] = [
-            beam_limits(s.polygon, lidar.pose, lidar.angle_min_rad, lidar.angle_increment_rad,
-                        lidar.beams) for s in profile.sets]
-        self.at_ns: int | None = None
-        self.stamp_ns = 0
-        self.reasons: set[Reason] = set()
-        # Field sets hold each other: the largest clear one is all there is to know. -1: none is.
-        self.clear_set = -1
-        self.sighting: Sighting | None = None
-
-    def take(self, scan: cdr.Scan, now_ns: int, min_points: int) -> None:
-        self.at_ns, self.stamp_ns = now_ns, scan.stamp_ns
-        self.reasons = self.check.check(scan)
-        if Reason.SCAN_GEOMETRY in self.reasons:
-            self.clear_set = -1
-            return
-        # Too close to measure (-inf, or below the scanner's minimum) is inside every field.
-        ranges = np.where(scan.ranges < scan.range_min_m, np.float32(0), scan.ranges)
-        too_close = int(np.count_nonzero(ranges == 0))
-        self.clear_set, self.sighting = len(self.fields) - 1, None
-        while self.clear_set >= 0 and (
-                too_close + self.fields[self.clear_set].count(ranges) >= min_points):
-            self.clear_set -= 1
-        if self.clear_set < len(self.fields) - 1:
-            limits = self.fields[self.clear_set + 1]
-            inside = (ranges == 0) | ((ranges <= limits.far) & (ranges >= limits.near))
-            beam = int(np.argmin(np.where(inside, ranges, np.inf)))
-            self.sighting = Sighting(self.lidar.name, beam, float(ranges[beam]))
+    escape_speed_mps: float
+    command_topic: str
+    teleop_topic: str
+    estop_topics: tuple[str, ...]
+    require_enable: bool
+    field_latches: bool
+    logical_time: bool
 
 
 class Reflex:
-    """One robot's reflex. All `now_ns` come from one clock that never goes back."""
+    """One robot's reflex.
 
-    def __init__(self, profile: Profile, settings: Settings, estops: tuple[str, ...] = ()) -> None:
+    speed_cap_mps: the outline moves no faster, for a reflex that did not get what it needs of the
+    machine. own_prefix: how the GIDs of its own publishers begin.
+    """
+
+    def __init__(self, profile: Profile, settings: Settings, *, own_prefix: bytes = b'',
+                 speed_cap_mps: float | None = None) -> None:
         if profile.approach.reaction_s * 1e9 < settings.source_timeout_ns:
             raise ProfileError(
                 f'reaction_s = {profile.approach.reaction_s}: must not be shorter than the source '
                 f'timeout of {settings.source_timeout_ns / 1e9} s, for which a lost scan is unseen')
-        self._profile, self._settings = profile, settings
-        self._sources = [_Source(lidar, profile, settings) for lidar in profile.lidars]
+        self.profile, self._settings, self._cap_mps = profile, settings, speed_cap_mps
+        shapes = list(dict.fromkeys(f.polygon for f in (*profile.sets, *profile.slow)))
+        self._stop_shapes = [shapes.index(s.polygon) for s in profile.sets]
+        self._slow_shapes = np.array([shapes.index(s.polygon) for s in profile.slow], int)
+        self._slow_limits = np.array([s.limit_mps for s in profile.slow])
+        self._areas = [area(s.polygon) for s in profile.sets]
+        self._reach_m = 2 * max(np.hypot(x, y) for shape in shapes for x, y in shape)
+        self.scanners = [_scanner(lidar, profile, settings, shapes) for lidar in profile.lidars]
+        self.times = Timekeeper(logical=settings.logical_time, frozen_ns=settings.loop_gap_ns)
+        self.arbiter = Arbiter(*(Commander(topic, _command_limits(profile, settings))
+                                 for topic in (settings.command_topic, settings.teleop_topic)),
+                               settings.neutral_ns)
         limits = profile.limits
         self.gate = Gate(GateLimits(
-            **{key: limits[key] for key in (
-                'max_speed_mps', 'max_reverse_mps', 'max_turn_radps', 'max_acceleration_mps2',
-                'max_turn_acceleration_radps2', 'braking_mps2', 'turn_braking_radps2')},
-            command_timeout_ns=settings.command_timeout_ns, fault_hold_ns=500 * _MILLISECOND))
+            limits['max_acceleration_mps2'], limits['max_turn_acceleration_radps2'],
+            profile.max_jerk_mps3, limits['braking_mps2'], limits['turn_braking_radps2']))
+        self.joints = None if profile.arm is None else JointGate(profile.arm, JointTimes(
+            settings.command_timeout_ns, settings.source_timeout_ns, 500 * _MS,
+            settings.max_stamp_age_ns, settings.max_stamp_ahead_ns))
         self.machine = StateMachine(StateLimits(
             settings.clear_ns, settings.bad_data_latch_ns, settings.neutral_ns,
-            reset_expires_ns=5_000 * _MILLISECOND))
-        self._measured = (0.0, 0.0)
-        self._odom_at_ns: int | None = None
-        self._odom_reason: Reason | None = None
-        self._estops: dict[str, tuple[int, bool] | None] = dict.fromkeys(estops)
-        self._second_publishers: dict[str, int] = {}
+            reset_expires_ns=5_000 * _MS, field_latches=settings.field_latches))
+        self.odometry = Odometry(settings.source_timeout_ns, settings.odom_lag_ns,
+                                 settings.odom_tolerance)
+        self.estops = {topic: Flag(_ESTOP_TIMEOUT_NS, malformed_means=True)
+                       for topic in settings.estop_topics}
+        self.enable = Flag(_ENABLE_TIMEOUT_NS, malformed_means=False)
+        self.mutings = [MutingTimer(muting, _ESTOP_TIMEOUT_NS) for muting in profile.mutings]
+        self.publishers = Publishers(own_prefix)
+        self._muted: int | None = None
         self._decided_at_ns: int | None = None
+        self._joints_at_ns: int | None = None
         self._active: set[Reason] = set()
-        self._set_in_use = 0
+        self._set_in_use, self._scale, self._chosen = 0, 1.0, ''
 
-    def on_scan(self, index: int, data: bytes, now_ns: int) -> None:
-        source = self._sources[index]
-        try:
-            scan = cdr.read_scan(data, source.lidar.beams)
-        except cdr.MalformedMessage:
-            source.reasons, source.clear_set = {Reason.SCAN_MALFORMED}, -1
-            return
-        source.take(scan, now_ns, self._profile.min_points)
+    # What arrives
 
-    def on_odometry(self, data: bytes, now_ns: int) -> None:
+    def on_scan(self, index: int, data: bytes, at: Instant) -> None:
+        scanner = self.scanners[index]
         try:
-            twist = cdr.read_odometry(data)
+            scan = cdr.read_scan(data, scanner.lidar.beams)
         except cdr.MalformedMessage:
-            self._odom_reason = Reason.ODOM_MALFORMED
+            scanner.malformed()
             return
-        self._odom_at_ns, self._odom_reason = now_ns, None
-        if np.isfinite(twist.v_mps) and np.isfinite(twist.w_radps):
-            self._measured = (twist.v_mps, twist.w_radps)
+        scanner.take(scan, at.now_ns, at.ros_ns, self._muted)
+
+    def on_command(self, data: bytes, at: Instant, *, teleop: bool = False) -> None:
+        commander = self.arbiter.teleop if teleop else self.arbiter.policy
+        try:
+            twist = cdr.read_twist_stamped(data)
+        except cdr.MalformedMessage:
+            commander.fault(Reason.COMMAND_MALFORMED, at.now_ns)
         else:
-            self._odom_reason = Reason.ODOM_NOT_FINITE
+            commander.command(twist, at.now_ns, at.ros_ns)
 
-    def on_command(self, data: bytes, now_ns: int) -> None:
-        try:
-            self.gate.command(now_ns, cdr.read_twist_stamped(data))
-        except cdr.MalformedMessage:
-            self.gate.fault(now_ns, Reason.COMMAND_MALFORMED)
+    # The verdict
 
-    def on_estop(self, name: str, data: bytes, now_ns: int) -> None:
-        try:
-            pressed = cdr.read_bool(data)
-        except cdr.MalformedMessage:
-            pressed = True
-        self._estops[name] = (now_ns, pressed)
-
-    def on_publishers(self, topic: str, extra: int) -> None:
-        """How many publishers a protected topic has beyond the one that it should have."""
-        self._second_publishers[topic] = extra
-
-    def decide(self, now_ns: int, ros_now_ns: int) -> tuple[int, float, float]:
-        """(newest scan stamp, v m/s, w rad/s) to publish now.
-
-        ros_now_ns only stamps the end of a reset: commands stamped earlier never run.
-        """
+    def decide(self, at: Instant) -> tuple[int, float, float]:
+        """(newest scan stamp, v m/s, w rad/s) to publish now."""
+        now_ns = at.now_ns
         dt_s, gap = self._step(now_ns)
-        active = self._reasons(now_ns) | gap
-        speed = self._speed()
-        sets = self._profile.sets
-        needed = next((i for i, s in enumerate(sets) if s.max_speed_mps >= speed - 1e-9),
-                      len(sets) - 1)
-        clear_set = min(source.clear_set for source in self._sources)
-        if clear_set < needed:
+        commander = self.arbiter.choose(now_ns)
+        wish = commander.wish(now_ns) if commander else (0.0, 0.0)
+        self._chosen = commander.topic if commander else ''
+        active = self._source_reasons(now_ns) | gap | self.times.reasons()
+        active |= commander.reasons(now_ns) if commander else set()
+        if commander is not None and not commander.fresh(now_ns):
+            active.add(Reason.COMMAND_STALE)
+        self._muted = next((i for i, m in enumerate(self.mutings) if m.active(now_ns)), None)
+        if self._stop_field_occupied():
             active.add(Reason.PROTECTIVE_FIELD)
-        scale = self._slow_down(now_ns, clear_set)
-        if scale < 1.0:
-            active.add(Reason.WARNING_FIELD)
-        self._set_in_use, self._active = needed, active
-        fresh = self._sources_fresh(now_ns)
-        if self.machine.update(now_ns, active, sources_fresh=fresh,
-                               neutral=self.gate.neutral(now_ns)):
-            self.gate.accept_only_after(ros_now_ns)
+        self._scale = self._slow_down(wish, active)
+        self._active = active
+        if self.machine.update(
+                now_ns, active, sources_fresh=self._sources_fresh(now_ns),
+                neutral=commander is not None and commander.neutral(now_ns)):
+            self.arbiter.accept_only_after(at.ros_ns)
+            if self.joints is not None:
+                self.joints.accept_only_after(at.ros_ns)
         if self.machine.may_move:
-            v, w = self.gate.drive(now_ns, dt_s, scale)
+            v, w = self.gate.drive((self._scale * wish[0], self._scale * wish[1]), dt_s)
+        elif (creep := self._escape(wish, commander)) is not None:
+            active.add(Reason.ESCAPING)
+            v, w = self.gate.drive(creep, dt_s)
         else:
             v, w = self.gate.stop(dt_s)
-        return max(source.stamp_ns for source in self._sources), v, w
+        self.odometry.granted(now_ns, v, w)
+        return max(scanner.stamp_ns for scanner in self.scanners), v, w
 
-    def reset(self, now_ns: int) -> tuple[bool, str]:
+    def decide_joints(self, at: Instant) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """The joints' next (positions, velocities); None without an arm, or before it was heard."""
+        if self.joints is None:
+            return None
+        before, self._joints_at_ns = self._joints_at_ns, at.now_ns
+        dt_s = 0.0 if before is None else min(max(at.now_ns - before, 0) / 1e9, _MAX_STEP_S)
+        if self.machine.may_move:
+            return self.joints.drive(at.now_ns, dt_s, self._scale)
+        return self.joints.stop(dt_s)
+
+    def reset(self, at: Instant) -> tuple[bool, str]:
         """An operator's reset: (granted, the sentence for the operator)."""
-        granted, sentence = self.machine.request_reset(now_ns, self._active)
+        granted, sentence = self.machine.request_reset(at.now_ns, self._active)
         if granted:
-            self.gate.forget()
+            self.arbiter.forget()
+            if self.joints is not None:
+                self.joints.forget()
         return granted, sentence
 
     def status(self, now_ns: int) -> Mapping[str, str]:
         """The values of safety/state that this class knows."""
-        shown = self.machine.reasons(self._active)
-        sightings = [s.sighting for s in self._sources if s.sighting is not None]
-        nearest = min(sightings, key=lambda s: s.distance_m, default=None)
-        ages = [now_ns - s.at_ns for s in self._sources if s.at_ns is not None]
-        extra = [topic for topic, count in self._second_publishers.items() if count > 0]
+        shape = self._stop_shapes[self._set_in_use]
+        nearest = min(filter(None, (s.sighting(shape) for s in self.scanners)),
+                      key=lambda s: s.distance_m, default=None)
+        ages = [now_ns - s.at_ns for s in self.scanners if s.at_ns is not None]
         return {
             'state': self.machine.state,
-            'reasons': ','.join(shown),
+            'reasons': ','.join(self.machine.reasons(self._active)),
             'source': nearest.source if nearest else '',
             'beam': str(nearest.beam) if nearest else '',
             'distance_m': f'{nearest.distance_m:.3f}' if nearest else '',
-            'zone': f'{self._profile.sets[self._set_in_use].max_speed_mps:.2f}',
-            'scan_age_ms': f'{max(ages) / _MILLISECOND:.1f}' if ages else '',
+            'zone': self.profile.sets[self._set_in_use].name,
+            'muting': '' if self._muted is None else self.mutings[self._muted].muting.name,
+            'scan_age_ms': f'{max(ages) / _MS:.1f}' if ages else '',
             'trip_count': str(self.machine.trip_count),
-            'command_source': self._settings.command_source,
-            'second_publisher_on': ','.join(extra),
+            'command_source': self._chosen,
+            'second_publisher_on': ','.join(self.publishers.topics()),
         }
 
     def _step(self, now_ns: int) -> tuple[float, set[Reason]]:
@@ -217,56 +212,105 @@ class Reflex:
         gap = {Reason.LOOP_GAP} if now_ns - before > self._settings.loop_gap_ns else set()
         return min(max(now_ns - before, 0) / 1e9, _MAX_STEP_S), gap
 
-    def _speed(self) -> float:
-        """The larger of measured and granted speed; a turn counts as its outermost corner's."""
-        radius = self._profile.corner_radius_m
-        return max(abs(v) + abs(w) * radius for v, w in (self._measured, self.gate.output))
+    def _stop_field_occupied(self) -> bool:
+        """Whether a field that guards the measured or the granted motion holds something.
 
-    def _slow_down(self, now_ns: int, clear_set: int) -> float:
-        """The factor on the wish that keeps the robot one set below the largest that is clear.
-
-        So each field is the warning field of the set two below: what comes nearer slowly slows
-        the robot step by step, and only what comes fast stops it.
+        Both count, so the larger of the two wins.
         """
-        sets = self._profile.sets
-        if clear_set == len(sets) - 1:
-            return 1.0
-        v, w = self.gate.wish(now_ns)
-        asked = abs(v) + abs(w) * self._profile.corner_radius_m
-        allowed = sets[clear_set - 1].max_speed_mps if clear_set > 0 else 0.5 * (
-            sets[0].max_speed_mps)
-        return 1.0 if asked <= allowed else allowed / asked
+        sets, guards = self.profile.sets, set()
+        for v, w in (self.odometry.velocity, self.gate.output):
+            guards.update(in_use(sets, v, w, self._outline(v, w)))
+        self._set_in_use = max(guards, key=self._areas.__getitem__)
+        return any(scanner.occupied[self._stop_shapes[i]]
+                   for scanner in self.scanners for i in guards)
 
-    def _reasons(self, now_ns: int) -> set[Reason]:
-        timeout = self._settings.source_timeout_ns
-        active = self.gate.reasons(now_ns)
-        for source in self._sources:
-            active |= source.reasons
-            if not _fresh(source.at_ns, now_ns, timeout):
+    def _slow_down(self, wish: tuple[float, float], active: set[Reason]) -> float:
+        """The factor on the wish; one factor on both parts keeps its curvature."""
+        asked = self._outline(*wish)
+        limits = {Reason.SPEED_CAPPED: self._cap_mps} if self._cap_mps is not None else {}
+        if self._muted is not None:
+            limits[Reason.MUTED] = self.mutings[self._muted].muting.max_speed_mps
+        active |= set(limits)
+        for scanner in self.scanners:
+            held = self._slow_limits[scanner.occupied[self._slow_shapes]]
+            if len(held) and held.min() < asked:
+                limits[Reason.WARNING_FIELD] = min(
+                    float(held.min()), limits.get(Reason.WARNING_FIELD) or np.inf)
+                active.add(Reason.WARNING_FIELD)
+        scale = min([1.0, *(limit / asked for limit in limits.values() if limit < asked)])
+        horizon_s = self.profile.collision_time_s
+        if horizon_s > 0.0 and asked > 0.0:
+            time_s = time_to_collision(self._points(), self.profile.footprint,
+                                       self.profile.corner_radius_m, *wish, horizon_s)
+            if time_s < horizon_s:
+                active.add(Reason.APPROACH_FIELD)
+                scale = min(scale, time_s / horizon_s)
+        return scale
+
+    def _escape(self, wish: tuple[float, float],
+                commander: Commander | None) -> tuple[float, float] | None:
+        """The creep of a robot that an object in its field holds, if the operator leads it away."""
+        asked, limit = self._outline(*wish), self._settings.escape_speed_mps
+        stopping = {reason for reason in self._active if effect(reason) >= Effect.STOP}
+        if (self.machine.state is not State.STOPPED or commander is not self.arbiter.teleop
+                or asked == 0.0 or limit == 0.0 or not stopping <= {Reason.PROTECTIVE_FIELD}):
+            return None
+        scale = min(1.0, limit / asked)
+        v, w = scale * wish[0], scale * wish[1]
+        return (v, w) if leads_away(self._points(), self.profile.footprint, v, w) else None
+
+    def _points(self) -> NDArray[np.float64]:
+        return np.concatenate([scanner.points(self._reach_m) for scanner in self.scanners])
+
+    def _outline(self, v_mps: float, w_radps: float) -> float:
+        """Speed of the outline's fastest point."""
+        return abs(v_mps) + abs(w_radps) * self.profile.corner_radius_m
+
+    def _source_reasons(self, now_ns: int) -> set[Reason]:
+        active = self.odometry.reasons(now_ns) | self.publishers.reasons()
+        for scanner in self.scanners:
+            active |= scanner.reasons
+            if not fresh(scanner.at_ns, now_ns, self._settings.source_timeout_ns):
                 active.add(Reason.SCAN_LOST)
-        if self._odom_reason is not None:
-            active.add(self._odom_reason)
-        if not _fresh(self._odom_at_ns, now_ns, timeout):
-            active.add(Reason.ODOM_LOST)
-        for heard in self._estops.values():
-            # Buttons speak at 10 Hz or more; two and a half periods of silence are a press.
-            if heard is None or not _fresh(heard[0], now_ns, 250 * _MILLISECOND):
-                active.add(Reason.ESTOP_LOST)
-            elif heard[1]:
-                active.add(Reason.ESTOP)
-        if any(extra > 0 for extra in self._second_publishers.values()):
-            active.add(Reason.SECOND_PUBLISHER)
+        for flag in self.estops.values():
+            if (reason := estop_reason(flag, now_ns)) is not None:
+                active.add(reason)
+        if self._settings.require_enable and not self.enable.holds(now_ns):
+            active.add(Reason.ENABLE_LOST)
+        if self.joints is not None:
+            active |= self.joints.reasons(now_ns)
         return active
 
     def _sources_fresh(self, now_ns: int) -> bool:
         timeout = self._settings.source_timeout_ns
-        return (_fresh(self._odom_at_ns, now_ns, timeout)
-                and all(_fresh(s.at_ns, now_ns, timeout) for s in self._sources)
-                and all(heard is not None for heard in self._estops.values()))
+        return (self.odometry.fresh(now_ns)
+                and all(fresh(s.at_ns, now_ns, timeout) for s in self.scanners)
+                and all(flag.heard() for flag in self.estops.values())
+                and (not self._settings.require_enable or self.enable.holds(now_ns))
+                and (self.joints is None or self.joints.fresh(now_ns)))
 
 
-def _fresh(at_ns: int | None, now_ns: int, timeout_ns: int) -> bool:
-    return at_ns is not None and 0 <= now_ns - at_ns <= timeout_ns
+def _scanner(lidar: Lidar, profile: Profile, settings: Settings,
+             shapes: list[Polygon]) -> Scanner:
+    period_ns = int(1e9 / lidar.rate_hz)
+    late_ns = int((profile.scans - 1) * period_ns) + settings.source_timeout_ns
+    if profile.approach.reaction_s * 1e9 < late_ns:
+        raise ProfileError(
+            f'reaction_s = {profile.approach.reaction_s}: {profile.scans} scans of {lidar.name} '
+            f'and the source timeout need {late_ns / 1e9:.3f} s')
+    return Scanner(lidar, shapes, [m.polygon for m in profile.mutings], ScanLimits(
+        lidar.beams, lidar.angle_min_rad, lidar.angle_increment_rad, settings.max_invalid_share,
+        settings.max_nothing_share, settings.max_blocked_rad, settings.frozen_scans,
+        settings.max_stamp_age_ns, settings.max_stamp_ahead_ns, period_ns,
+        int(period_ns / settings.min_rate_share)), profile.min_points, profile.scans)
+
+
+def _command_limits(profile: Profile, settings: Settings) -> CommandLimits:
+    limits = profile.limits
+    return CommandLimits(
+        limits['max_speed_mps'], limits['max_reverse_mps'], limits['max_turn_radps'],
+        settings.command_timeout_ns, 500 * _MS, settings.max_stamp_age_ns,
+        settings.max_stamp_ahead_ns)
 
 
 def sentence(state: State, reasons: str) -> str:

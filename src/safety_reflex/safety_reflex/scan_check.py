@@ -18,6 +18,8 @@ class ScanLimits:
     beams, angle_min_rad and angle_increment_rad: the geometry the fields were computed for.
     max_invalid_share: NaN and out-of-range beams; max_nothing_share: +inf beams.
     max_blocked_rad: the widest run of invalid beams. frozen_scans: so many equal scans in a row.
+    max_age_ns, max_ahead_ns: how far a stamp may lie behind and before the time of arrival.
+    slowest_period_ns: a longer mean period is a rate drop.
     """
 
     beams: int
@@ -27,6 +29,10 @@ class ScanLimits:
     max_nothing_share: float
     max_blocked_rad: float
     frozen_scans: int
+    max_age_ns: int
+    max_ahead_ns: int
+    period_ns: int
+    slowest_period_ns: int
 
 
 class ScanCheck:
@@ -35,15 +41,28 @@ class ScanCheck:
     def __init__(self, limits: ScanLimits) -> None:
         self._limits = limits
         self._stamp_ns = -1
+        self._arrived_ns: int | None = None
+        self._mean_period_ns = float(limits.period_ns)
         self._previous = b''
         self._equal = 0
+        self._most_invalid = int(limits.max_invalid_share * limits.beams)
+        self._most_nothing = int(limits.max_nothing_share * limits.beams)
+        self._most_blocked = limits.max_blocked_rad / limits.angle_increment_rad
 
-    def check(self, scan: Scan) -> set[Reason]:
+    def check(self, scan: Scan, now_ns: int, ros_now_ns: int) -> set[Reason]:
         """Every reason against this scan; empty when it can be trusted."""
         limits, reasons = self._limits, set()
-        if scan.stamp_ns <= self._stamp_ns:
+        # The stamp before is the measure even when it was wrong: a clock that was set back costs
+        # one scan, and never leaves a robot that only a restart can move.
+        if not self._stamp_ns < scan.stamp_ns or not (
+                -limits.max_ahead_ns <= ros_now_ns - scan.stamp_ns <= limits.max_age_ns):
             reasons.add(Reason.SCAN_STAMP)
-        self._stamp_ns = max(self._stamp_ns, scan.stamp_ns)
+        self._stamp_ns = scan.stamp_ns
+        if self._arrived_ns is not None:
+            self._mean_period_ns += (now_ns - self._arrived_ns - self._mean_period_ns) / 8
+        self._arrived_ns = now_ns
+        if self._mean_period_ns > limits.slowest_period_ns:
+            reasons.add(Reason.SCAN_SLOW)
         # Half a beam over the whole sweep is the most the geometry may differ.
         tolerance = 0.5 * limits.angle_increment_rad
         if (len(scan.ranges) != limits.beams
@@ -56,16 +75,18 @@ class ScanCheck:
 
     def _check_ranges(self, scan: Scan) -> set[Reason]:
         limits, ranges, reasons = self._limits, scan.ranges, set()
-        nothing = ranges == np.inf
-        invalid = ~(ranges <= scan.range_max_m) & ~nothing
-        invalid_count = int(np.count_nonzero(invalid))
-        if invalid_count > limits.max_invalid_share * limits.beams:
-            reasons.add(Reason.SCAN_INVALID)
-        if np.count_nonzero(nothing) > limits.max_nothing_share * limits.beams:
-            reasons.add(Reason.SCAN_EMPTY)
-        blocked = limits.max_blocked_rad / limits.angle_increment_rad
-        if invalid_count > blocked and _longest_run(invalid) > blocked:
-            reasons.add(Reason.SECTOR_BLOCKED)
+        valid_count = int(np.count_nonzero(ranges <= scan.range_max_m))
+        if valid_count < limits.beams:
+            nothing = ranges == np.inf
+            nothing_count = int(np.count_nonzero(nothing))
+            invalid_count = limits.beams - valid_count - nothing_count
+            if invalid_count > self._most_invalid:
+                reasons.add(Reason.SCAN_INVALID)
+            if nothing_count > self._most_nothing:
+                reasons.add(Reason.SCAN_EMPTY)
+            if invalid_count > self._most_blocked and _longest_run(
+                    ~(ranges <= scan.range_max_m) & ~nothing) > self._most_blocked:
+                reasons.add(Reason.SECTOR_BLOCKED)
         content = ranges.tobytes()
         self._equal = self._equal + 1 if content == self._previous else 0
         self._previous = content

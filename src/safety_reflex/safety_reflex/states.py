@@ -22,12 +22,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class StateLimits:
-    """Times in nanoseconds."""
+    """Times in nanoseconds. field_latches: an object in the field while it moves latches."""
 
     clear_ns: int
     bad_data_latch_ns: int
     neutral_ns: int
     reset_expires_ns: int
+    field_latches: bool = False
 
 
 class StateMachine:
@@ -65,6 +66,8 @@ class StateMachine:
         latching = {r for r in active if effect(r) is Effect.LATCH} | {
             r for r in active if effect(r) is Effect.STOP and r not in NEVER_LATCHES_WITH_TIME
             and now_ns - self._since[r] >= self._limits.bad_data_latch_ns}
+        if self._limits.field_latches and self.may_move and Reason.PROTECTIVE_FIELD in active:
+            latching.add(Reason.PROTECTIVE_FIELD)
         if self.state is State.STARTING:
             if sources_fresh:
                 self._latch({Reason.START_UP})

@@ -26,7 +26,7 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 COMMAND = [
     'ros2', 'run', 'safety_reflex', 'safety_reflex', '--ros-args',
     '-p', f'robot_file:={CONFIG}/robots/amr.yaml',
-    '-p', f'fields_file:={CONFIG}/robots/amr.fields.yaml']
+    '-p', f'fields_file:={CONFIG}/robots/amr.fields.yaml', '-p', 'require_enable:=false']
 
 
 class Robot(Node):

@@ -3,8 +3,9 @@
 import subprocess
 import sys
 
-PURE = ('cdr', 'fields', 'reasons', 'scan_check', 'states', 'gate', 'profile', 'reflex', 'latency',
-        'parameters', 'realtime')
+PURE = ('cdr', 'commander', 'fields', 'flags', 'gate', 'joints', 'latency', 'motion', 'odometry',
+        'parameters', 'profile', 'publishers', 'realtime', 'reasons', 'reflex', 'scan_check', 'scanner',
+        'shapes', 'states', 'times', 'yaml_file')
 
 
 def test_pure_modules_import_without_rclpy():

@@ -1,91 +1,13 @@
-"""The whole reflex without ROS: real bytes in, a kinematic robot behind it."""
+"""The whole reflex without ROS."""
 
 import math
-from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
-from builtin_interfaces.msg import Time
-from geometry_msgs.msg import TwistStamped
-from nav_msgs.msg import Odometry
-from rclpy.serialization import serialize_message
-from sensor_msgs.msg import LaserScan
+from driving import MS, Bench
 
-from safety_reflex.parameters import ReflexParameters
-from safety_reflex.profile import ProfileError, load_profile
+from safety_reflex.profile import ProfileError
 from safety_reflex.reasons import Reason
-from safety_reflex.reflex import Reflex
 from safety_reflex.states import State
-
-CONFIG = Path(__file__).resolve().parents[3] / 'config'
-PROFILE = load_profile(CONFIG / 'robots/amr.yaml', CONFIG / 'robots/amr.fields.yaml')
-LIDAR = PROFILE.lidars[0]
-MS = 1_000_000
-
-
-class Bench:
-    """A robot on a line at x, an optional person (a disc of 0.2 m), scans every 25 ms."""
-
-    def __init__(self, **settings):
-        self.reflex = Reflex(PROFILE, replace(ReflexParameters().settings(), **settings))
-        self.now_ns, self.x, self.v = 1_000 * MS, 0.0, 0.0
-        self.rng = np.random.default_rng(3)
-        self.person = None
-        self.wish = 0.8
-        self.scan_change = lambda scan: scan
-
-    def stamp(self):
-        return Time(sec=self.now_ns // 10 ** 9, nanosec=self.now_ns % 10 ** 9)
-
-    def scan(self):
-        angles = LIDAR.angle_min_rad + LIDAR.angle_increment_rad * np.arange(LIDAR.beams)
-        ranges = 8 + self.rng.normal(0, 0.01, LIDAR.beams)
-        if self.person is not None:
-            dx, dy = self.person[0] - self.x, self.person[1]
-            along = dx * np.cos(angles) + dy * np.sin(angles)
-            across = np.abs(-dx * np.sin(angles) + dy * np.cos(angles))
-            hit = (along > 0) & (across < 0.2)
-            ranges[hit] = along[hit] - np.sqrt(0.04 - across[hit] ** 2)
-        message = LaserScan(
-            angle_min=LIDAR.angle_min_rad, angle_increment=LIDAR.angle_increment_rad,
-            range_min=0.05, range_max=20.0, ranges=ranges.astype(np.float32))
-        message.header.stamp = self.stamp()
-        return serialize_message(self.scan_change(message))
-
-    def step(self, *, scan=True, command=True, odometry=True):
-        self.now_ns += 25 * MS
-        if odometry:
-            message = Odometry()
-            message.twist.twist.linear.x = self.v
-            self.reflex.on_odometry(serialize_message(message), self.now_ns)
-        if command:
-            message = TwistStamped()
-            message.header.stamp = self.stamp()
-            message.twist.linear.x = self.wish if self.reflex.machine.may_move else 0.0
-            self.reflex.on_command(serialize_message(message), self.now_ns)
-        if scan:
-            self.reflex.on_scan(0, self.scan(), self.now_ns)
-        _, self.v, _ = self.reflex.decide(self.now_ns, self.now_ns)
-        self.x += self.v * 0.025
-        return self.reflex.machine.state
-
-    def steps(self, seconds, **kind):
-        for _ in range(round(seconds * 40)):
-            self.step(**kind)
-        return self.reflex.machine.state
-
-    def started(self, speed=0.8):
-        self.steps(0.2)
-        assert self.reflex.reset(self.now_ns)[0]
-        self.wish = speed
-        assert self.steps(3.0) is State.RUNNING
-        assert self.v == pytest.approx(speed)
-        return self
-
-    @property
-    def reasons(self):
-        return self.reflex.status(self.now_ns)['reasons'].split(',')
 
 
 def test_it_starts_latched_and_publishes_zero():
@@ -184,19 +106,16 @@ def test_scans_that_prove_nothing_stop_it(change, reason):
 
 def test_a_rogue_command_stops_latches_and_is_reset():
     bench = Bench().started()
-    message = TwistStamped()
-    message.header.stamp = bench.stamp()
-    message.twist.linear.x = math.nan
-    bench.reflex.on_command(serialize_message(message), bench.now_ns)
+    bench.send(bench.twist((math.nan, 0.0)))
     assert bench.step() is State.STOPPED
     assert Reason.COMMAND_NOT_FINITE in bench.reasons
     for _ in range(60):
-        bench.reflex.on_command(serialize_message(message), bench.now_ns)
+        bench.send(bench.twist((math.nan, 0.0)))
         bench.step()
     assert bench.reflex.machine.state is State.LATCHED
-    assert not bench.reflex.reset(bench.now_ns)[0]
+    assert not bench.reset()[0]
     bench.steps(0.6)
-    assert bench.reflex.reset(bench.now_ns)[0]
+    assert bench.reset()[0]
     bench.steps(1.0)
     assert bench.v > 0
 
@@ -210,9 +129,9 @@ def test_a_pause_of_its_own_loop_latches():
 
 def test_a_second_publisher_latches():
     bench = Bench().started()
-    bench.reflex.on_publishers('scan', 1)
+    bench.reflex.publishers.input('scan', [b'a' * 16, b'b' * 16])
     assert bench.step() is State.LATCHED
-    assert bench.reflex.status(bench.now_ns)['second_publisher_on'] == 'scan'
+    assert bench.status['second_publisher_on'] == 'scan'
 
 
 def test_a_field_that_is_shorter_than_the_blind_time_is_refused():

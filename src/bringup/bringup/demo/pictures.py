@@ -58,7 +58,7 @@ def top_view(log: Log, profile: Profile, racks: Sequence[Box],
     for number, stop_s in enumerate(person_stops(log)):
         row = log.truth[min(int(np.searchsorted(times, stop_s)), len(log.truth) - 1)]
         zone = next((s[3] for s in log.states if s[0] >= stop_s), '')
-        field = next((s for s in profile.sets if f'{s.max_speed_mps:.2f}' == zone),
+        field = next((s for s in profile.sets if s.name == zone),
                      profile.sets[-1])
         axes.add_patch(Patch(_world_points(field.polygon, row['robot']), facecolor=FIELD,
                              alpha=0.22, edgecolor='#b5791a', linewidth=1.2, zorder=2,

@@ -56,7 +56,7 @@ class Probe(Node):
 
 
 def main() -> None:
-    prepare(_PRIORITY, -1, required=False)
+    prepare(_PRIORITY, -1)
     rclpy.init()
     signal.signal(signal.SIGINT, lambda *_: rclpy.try_shutdown())
     probe = Probe()
