@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safety_reflex.shapes import Polygon, contains, edges, grown
 
 _ANY = (-np.inf, np.inf)
+_BAND_M = 0.001
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,6 @@ class FieldSet:
     speed_mps: tuple[float, float] = _ANY
     turn_radps: tuple[float, float] = _ANY
     outline_mps: float = float('inf')
-
-    def covers(self, v_mps: float, w_radps: float, outline_mps: float) -> bool:
-        # What a base reports of a speed that it was given exactly differs by rounding.
-        return (self.speed_mps[0] - 1e-9 <= v_mps <= self.speed_mps[1] + 1e-9
-                and self.turn_radps[0] - 1e-9 <= w_radps <= self.turn_radps[1] + 1e-9
-                and outline_mps <= self.outline_mps + 1e-9)
 
 
 @dataclass(frozen=True)
@@ -138,14 +133,22 @@ def in_use(sets: Sequence[FieldSet], v_mps: float, w_radps: float,
     All of them hold at least what the largest holds, and more where that looks another way.
     """
     for index, field_set in enumerate(sets):
-        if field_set.covers(v_mps, w_radps, outline_mps):
+        (v_low, v_high), (w_low, w_high) = field_set.speed_mps, field_set.turn_radps
+        # What a base reports of a speed that it was given exactly differs by rounding.
+        if (outline_mps <= field_set.outline_mps + 1e-9
+                and v_low - 1e-9 <= v_mps <= v_high + 1e-9
+                and w_low - 1e-9 <= w_radps <= w_high + 1e-9):
             return (index,)
     return tuple(range(len(sets)))
 
 
 def beam_limits(polygon: Polygon, pose: tuple[float, float, float], angle_min_rad: float,
                 angle_increment_rad: float, beams: int) -> BeamLimits:
-    """Intersect every beam of a scanner at pose (x, y, yaw in base_link) with a polygon."""
+    """Intersect every beam of a scanner at pose (x, y, yaw in base_link) with a polygon.
+
+    What lies within a millimetre of the polygon counts as inside it: so neither the rounding of a
+    range nor a beam that grazes a corner ever decides for 'free'.
+    """
     x0, y0, yaw = pose
     angles = yaw + angle_min_rad + angle_increment_rad * np.arange(beams)
     dx, dy = np.cos(angles), np.sin(angles)
@@ -153,15 +156,24 @@ def beam_limits(polygon: Polygon, pose: tuple[float, float, float], angle_min_ra
     far = np.full(beams, -np.inf)
     for (ax, ay), (bx, by) in edges(polygon):
         ex, ey = bx - ax, by - ay
+        length = np.hypot(ex, ey)
+        # The edge, moved outwards by the band (corners run counter-clockwise), ...
+        sx, sy = ax - x0 + _BAND_M * ey / length, ay - y0 - _BAND_M * ex / length
         with np.errstate(divide='ignore', invalid='ignore'):
             cross = dx * ey - dy * ex
-            along_beam = ((ax - x0) * ey - (ay - y0) * ex) / cross
-            along_edge = ((ax - x0) * dy - (ay - y0) * dx) / cross
-        # The tolerance closes the gap between two edges at a corner.
+            along_beam = (sx * ey - sy * ex) / cross
+            along_edge = (sx * dy - sy * dx) / cross
         hit = ((np.abs(cross) > 1e-12) & (along_beam >= 0)
                & (along_edge >= -1e-9) & (along_edge <= 1 + 1e-9))
         near = np.where(hit, np.minimum(near, along_beam), near)
         far = np.where(hit, np.maximum(far, along_beam), far)
-    # Rounding to float32 must not take a millimetre from the field.
+        # ... and the circle of the band's radius around its corner.
+        middle = dx * (ax - x0) + dy * (ay - y0)
+        aside = dx * (ay - y0) - dy * (ax - x0)
+        half = np.sqrt(np.maximum(_BAND_M ** 2 - aside ** 2, 0.0))
+        hit = (np.abs(aside) <= _BAND_M) & (middle + half >= 0)
+        near = np.where(hit, np.minimum(near, np.maximum(middle - half, 0.0)), near)
+        far = np.where(hit, np.maximum(far, middle + half), far)
+    # Rounding to float32 must not take anything back from the field.
     return BeamLimits(np.nextafter(near.astype(np.float32), np.float32(-np.inf)),
                       np.nextafter(far.astype(np.float32), np.float32(np.inf)))

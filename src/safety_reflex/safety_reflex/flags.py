@@ -42,8 +42,8 @@ def estop_reason(flag: Flag, now_ns: int) -> Reason | None:
 class MutingTimer:
     """Grants one muting while its request is held, for at most its longest time.
 
-    What was used comes back as slowly as it went, and a muting that ran out is refused until all
-    of it is back: so a request that flickers gains nothing.
+    What was used comes back as slowly as it went, while the request is let go, and a muting that
+    ran out is refused until all of it is back: so one that flickers, or hangs, gains nothing.
     """
 
     def __init__(self, muting: Muting, timeout_ns: int) -> None:
@@ -58,10 +58,14 @@ class MutingTimer:
     def active(self, now_ns: int) -> bool:
         passed_ns = 0 if self._at_ns is None else max(now_ns - self._at_ns, 0)
         self._at_ns = now_ns
-        self._left_ns += -passed_ns if self._active else passed_ns
+        held = self.flag.holds(now_ns)
+        if self._active:
+            self._left_ns -= passed_ns
+        elif not held:
+            self._left_ns += passed_ns
         if self._left_ns >= self._longest_ns:
             self._left_ns, self._spent = self._longest_ns, False
         elif self._left_ns <= 0:
             self._left_ns, self._spent = 0, True
-        self._active = self.flag.holds(now_ns) and not self._spent
+        self._active = held and not self._spent
         return self._active

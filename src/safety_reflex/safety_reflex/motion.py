@@ -37,7 +37,7 @@ def time_to_collision(points: NDArray[np.float64], footprint: Polygon, radius_m:
     """Seconds until the footprint meets a point; inf if not within the horizon.
 
     Between two instants that are looked at, the outline moves at most (|v| + |w| r) dt: half of
-    that is added to the footprint, so nothing slips through, and what is found comes early.
+    that is added to the footprint, so nothing slips through, and the earlier of the two is told.
     """
     outline = abs(v_mps) + abs(w_radps) * radius_m
     if outline == 0.0 or len(points) == 0:
@@ -48,7 +48,7 @@ def time_to_collision(points: NDArray[np.float64], footprint: Polygon, radius_m:
     for step in range(_STEPS + 1):
         seen = carried(points, v_mps, w_radps, step * step_s)
         if len(seen) and clearance(seen, footprint).min() <= 0.5 * outline * step_s:
-            return step * step_s
+            return max(step - 1, 0) * step_s
     return np.inf
 
 

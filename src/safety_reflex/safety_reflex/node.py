@@ -4,6 +4,7 @@ A plain node on purpose, in a process of its own: nothing may deactivate it, and
 thread may delay it.
 """
 
+import itertools
 import signal
 import struct
 import sys
@@ -246,7 +247,7 @@ def main() -> None:
 def _early(name: str, arguments: Sequence[str]) -> int:
     """A whole number from the command line before there is a node, which checks it again."""
     value = default = getattr(ReflexParameters, name)
-    for flag, argument in zip(arguments, arguments[1:], strict=False):
+    for flag, argument in itertools.pairwise(arguments):
         try:
             if flag == '--params-file':
                 given = parameter_dict_from_yaml_file(argument, use_wildcard=True)

@@ -1,8 +1,8 @@
 """The measured velocity, and whether it can be what was commanded."""
 
+import functools
+import math
 from collections import deque
-
-import numpy as np
 
 from safety_reflex.cdr import MalformedMessage, Twist, read_odometry
 from safety_reflex.reasons import Reason
@@ -26,7 +26,8 @@ class Odometry:
         self._bad: Reason | None = None
         self._since_ns: int | None = None
         # Extremes of v and w by slot of 50 ms: (slot, v low, v high, w low, w high).
-        self._granted: deque[list[float]] = deque()
+        self._slots: deque[tuple[float, ...]] = deque()
+        self._extremes: tuple[float, ...] = (0, 0.0, 0.0, 0.0, 0.0)
         self.velocity = (0.0, 0.0)
 
     def take(self, data: bytes, now_ns: int) -> None:
@@ -36,7 +37,7 @@ class Odometry:
             self._bad = Reason.ODOM_MALFORMED
             return
         self._at_ns, self._bad = now_ns, None
-        if np.isfinite(twist.v_mps) and np.isfinite(twist.w_radps):
+        if math.isfinite(twist.v_mps) and math.isfinite(twist.w_radps):
             self.velocity = (twist.v_mps, twist.w_radps)
         else:
             self._bad = Reason.ODOM_NOT_FINITE
@@ -46,16 +47,16 @@ class Odometry:
 
     def granted(self, now_ns: int, v_mps: float, w_radps: float) -> None:
         """What the gate gave out."""
-        slot = now_ns // _SLOT_NS
-        if self._granted and self._granted[-1][0] == slot:
-            last = self._granted[-1]
-            last[1], last[2] = min(last[1], v_mps), max(last[2], v_mps)
-            last[3], last[4] = min(last[3], w_radps), max(last[4], w_radps)
-        else:
-            self._granted.append([slot, v_mps, v_mps, w_radps, w_radps])
+        slot, here = now_ns // _SLOT_NS, (0, v_mps, v_mps, w_radps, w_radps)
+        if self._slots and self._slots[-1][0] == slot:
+            self._slots[-1] = (slot, *_widest(self._slots[-1], here)[1:])
+            self._extremes = _widest(self._extremes, here)
+            return
+        self._slots.append((slot, *here[1:]))
         # One slot more than the lag: the oldest may have been granted at its very end.
-        while self._granted[0][0] < slot - self._lag_ns // _SLOT_NS - 1:
-            self._granted.popleft()
+        while self._slots[0][0] < slot - self._lag_ns // _SLOT_NS - 1:
+            self._slots.popleft()
+        self._extremes = functools.reduce(_widest, self._slots)
 
     def reasons(self, now_ns: int) -> set[Reason]:
         found = set() if self._bad is None else {self._bad}
@@ -70,10 +71,12 @@ class Odometry:
         return found
 
     def _contradicts(self) -> bool:
-        if not self._granted:
-            return False
-        v, w = self.velocity
-        return (not min(g[1] for g in self._granted) - self._tolerance[0] <= v
-                <= max(g[2] for g in self._granted) + self._tolerance[0]
-                or not min(g[3] for g in self._granted) - self._tolerance[1] <= w
-                <= max(g[4] for g in self._granted) + self._tolerance[1])
+        _, v_low, v_high, w_low, w_high = self._extremes
+        (v, w), (v_slack, w_slack) = self.velocity, self._tolerance
+        return not (v_low - v_slack <= v <= v_high + v_slack
+                    and w_low - w_slack <= w <= w_high + w_slack)
+
+
+def _widest(a: tuple[float, ...], b: tuple[float, ...]) -> tuple[float, ...]:
+    return (a[0], a[1] if a[1] < b[1] else b[1], a[2] if a[2] > b[2] else b[2],
+            a[3] if a[3] < b[3] else b[3], a[4] if a[4] > b[4] else b[4])

@@ -64,6 +64,8 @@ EFFECTS = {
     Reason.PROTECTIVE_FIELD: Effect.STOP,
     Reason.START_UP: Effect.LATCH,
     Reason.AWAITING_NEUTRAL: Effect.LATCH,
+    # It ends with the stop that it causes: without a latch the robot would stop and go for ever.
+    Reason.ODOM_CONTRADICTS: Effect.LATCH,
     Reason.CLOCK_FROZEN: Effect.LATCH,
     Reason.CLOCK_JUMPED: Effect.LATCH,
     Reason.ESTOP: Effect.LATCH,

@@ -78,7 +78,8 @@ class Reflex:
                 f'reaction_s = {profile.approach.reaction_s}: must not be shorter than the source '
                 f'timeout of {settings.source_timeout_ns / 1e9} s, for which a lost scan is unseen')
         self.profile, self._settings, self._cap_mps = profile, settings, speed_cap_mps
-        shapes = list(dict.fromkeys(f.polygon for f in (*profile.sets, *profile.slow)))
+        shapes = list(dict.fromkeys([s.polygon for s in profile.sets]
+                                    + [s.polygon for s in profile.slow]))
         self._stop_shapes = [shapes.index(s.polygon) for s in profile.sets]
         self._slow_shapes = np.array([shapes.index(s.polygon) for s in profile.slow], int)
         self._slow_limits = np.array([s.limit_mps for s in profile.slow])
@@ -86,9 +87,9 @@ class Reflex:
         self._reach_m = 2 * max(np.hypot(x, y) for shape in shapes for x, y in shape)
         self.scanners = [_scanner(lidar, profile, settings, shapes) for lidar in profile.lidars]
         self.times = Timekeeper(logical=settings.logical_time, frozen_ns=settings.loop_gap_ns)
-        self.arbiter = Arbiter(*(Commander(topic, _command_limits(profile, settings))
-                                 for topic in (settings.command_topic, settings.teleop_topic)),
-                               settings.neutral_ns)
+        commands = _command_limits(profile, settings)
+        self.arbiter = Arbiter(Commander(settings.command_topic, commands),
+                               Commander(settings.teleop_topic, commands), settings.neutral_ns)
         limits = profile.limits
         self.gate = Gate(GateLimits(
             limits['max_acceleration_mps2'], limits['max_turn_acceleration_radps2'],
@@ -141,11 +142,14 @@ class Reflex:
         commander = self.arbiter.choose(now_ns)
         wish = commander.wish(now_ns) if commander else (0.0, 0.0)
         self._chosen = commander.topic if commander else ''
-        active = self._source_reasons(now_ns) | gap | self.times.reasons()
-        active |= commander.reasons(now_ns) if commander else set()
+        active = self._source_reasons(now_ns)
+        active |= gap | self.times.reasons()
+        if commander is not None:
+            active |= commander.reasons(now_ns)
         if commander is not None and not commander.fresh(now_ns):
             active.add(Reason.COMMAND_STALE)
-        self._muted = next((i for i, m in enumerate(self.mutings) if m.active(now_ns)), None)
+        if self.mutings:
+            self._muted = next((i for i, m in enumerate(self.mutings) if m.active(now_ns)), None)
         if self._stop_field_occupied():
             active.add(Reason.PROTECTIVE_FIELD)
         self._scale = self._slow_down(wish, active)
@@ -217,27 +221,31 @@ class Reflex:
 
         Both count, so the larger of the two wins.
         """
-        sets, guards = self.profile.sets, set()
+        sets, guards = self.profile.sets, set[int]()
         for v, w in (self.odometry.velocity, self.gate.output):
             guards.update(in_use(sets, v, w, self._outline(v, w)))
         self._set_in_use = max(guards, key=self._areas.__getitem__)
         return any(scanner.occupied[self._stop_shapes[i]]
-                   for scanner in self.scanners for i in guards)
+                   for scanner in self.scanners if not scanner.all_clear for i in guards)
 
     def _slow_down(self, wish: tuple[float, float], active: set[Reason]) -> float:
         """The factor on the wish; one factor on both parts keeps its curvature."""
         asked = self._outline(*wish)
-        limits = {Reason.SPEED_CAPPED: self._cap_mps} if self._cap_mps is not None else {}
+        limit = asked
+        if self._cap_mps is not None:
+            active.add(Reason.SPEED_CAPPED)
+            limit = min(limit, self._cap_mps)
         if self._muted is not None:
-            limits[Reason.MUTED] = self.mutings[self._muted].muting.max_speed_mps
-        active |= set(limits)
+            active.add(Reason.MUTED)
+            limit = min(limit, self.mutings[self._muted].muting.max_speed_mps)
         for scanner in self.scanners:
+            if scanner.all_clear:
+                continue
             held = self._slow_limits[scanner.occupied[self._slow_shapes]]
             if len(held) and held.min() < asked:
-                limits[Reason.WARNING_FIELD] = min(
-                    float(held.min()), limits.get(Reason.WARNING_FIELD) or np.inf)
                 active.add(Reason.WARNING_FIELD)
-        scale = min([1.0, *(limit / asked for limit in limits.values() if limit < asked)])
+                limit = min(limit, float(held.min()))
+        scale = limit / asked if limit < asked else 1.0
         horizon_s = self.profile.collision_time_s
         if horizon_s > 0.0 and asked > 0.0:
             time_s = time_to_collision(self._points(), self.profile.footprint,

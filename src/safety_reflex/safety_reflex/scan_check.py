@@ -3,6 +3,7 @@
 After REP-117: +inf is 'nothing in range', -inf is 'too close', NaN is a failed measurement.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +70,8 @@ class ScanCheck:
                 or not abs(scan.angle_min_rad - limits.angle_min_rad) <= tolerance
                 or not abs(scan.angle_increment_rad - limits.angle_increment_rad) * limits.beams
                 <= tolerance
-                or not 0 <= scan.range_min_m < scan.range_max_m):
+                # An endless range would make +inf, 'nothing in range', a distance like any other.
+                or not 0 <= scan.range_min_m < scan.range_max_m < math.inf):
             return reasons | {Reason.SCAN_GEOMETRY}
         return reasons | self._check_ranges(scan)
 

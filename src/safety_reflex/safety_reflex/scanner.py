@@ -27,7 +27,10 @@ class Sighting:
 
 
 class Scanner:
-    """Holds the verdict of the newest scan; `shapes` and `mutings` are polygons in base_link."""
+    """Holds the verdict of the newest scan; `shapes` and `mutings` are polygons in base_link.
+
+    occupied (shapes,) tells what holds something; all_clear that none of them does.
+    """
 
     def __init__(self, lidar: Lidar, shapes: Sequence[Polygon], mutings: Sequence[Polygon],
                  limits: ScanLimits, min_points: int, scans: int) -> None:
@@ -44,7 +47,7 @@ class Scanner:
         self._ranges = np.full(lidar.beams, np.inf, np.float32)
         self._a, self._b = (np.zeros(lidar.beams, bool) for _ in range(2))
         self._hits = np.zeros(len(shapes), int)
-        self._all_clear = True
+        self.all_clear = True
         self.occupied = np.zeros(len(shapes), bool)
         self.reasons: set[Reason] = set()
         self.at_ns: int | None = None
@@ -67,7 +70,7 @@ class Scanner:
         np.copyto(ranges, scan.ranges)
         # Too close to measure (-inf, or below the scanner's minimum) is inside every field.
         np.less(ranges, scan.range_min_m, out=self._a)
-        too_close = bool(self._a.any())
+        too_close = int(np.count_nonzero(self._a))
         if too_close:
             ranges[self._a] = 0.0
         if muted is not None:
@@ -76,16 +79,19 @@ class Scanner:
         np.greater_equal(ranges, self._any_near, out=self._b)
         self._a &= self._b
         if not too_close and not self._a.any():
-            if not self._all_clear:
+            if not self.all_clear:
                 self._hits[:] = 0
                 self.occupied[:] = False
-                self._all_clear = True
+                self.all_clear = True
             return
-        self._all_clear = False
-        for shape in range(len(self._hits)):
-            seen = np.count_nonzero(self._inside(self._shapes, shape)) >= self._min_points
+        self.all_clear = False
+        for shape, (near, far) in enumerate(zip(*self._shapes, strict=True)):
+            np.less_equal(ranges, far, out=self._a)
+            np.greater_equal(ranges, near, out=self._b)
+            np.logical_and(self._a, self._b, out=self._a)
+            seen = too_close + int(np.count_nonzero(self._a)) >= self._min_points
             self._hits[shape] = self._hits[shape] + 1 if seen else 0
-            self.occupied[shape] = self._hits[shape] >= self._scans
+        np.greater_equal(self._hits, self._scans, out=self.occupied)
 
     def sighting(self, shape: int) -> Sighting | None:
         """The nearest beam in a field that is occupied."""
@@ -105,7 +111,7 @@ class Scanner:
 
     def _all_occupied(self) -> None:
         self.occupied[:] = True
-        self._all_clear = False
+        self.all_clear = False
 
     def _inside(self, stack: tuple[NDArray[np.float32], NDArray[np.float32]],
                 row: int) -> NDArray[np.bool_]:
@@ -115,9 +121,10 @@ class Scanner:
 
 def _stacked(lidar: Lidar,
              shapes: Sequence[Polygon]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(near, far), each (shapes, beams)."""
+    """(near, far), each (shapes, beams); a range of zero is in none: it is counted by itself."""
     limits = [beam_limits(polygon, lidar.pose, lidar.angle_min_rad, lidar.angle_increment_rad,
                           lidar.beams) for polygon in shapes]
     empty = np.empty((0, lidar.beams), np.float32)
-    return (np.stack([limit.near for limit in limits]) if limits else empty,
+    above_zero = np.finfo(np.float32).tiny
+    return (np.stack([np.maximum(limit.near, above_zero) for limit in limits]) if limits else empty,
             np.stack([limit.far for limit in limits]) if limits else empty)

@@ -61,11 +61,12 @@ class StateMachine:
 
         neutral: the chosen source sends fresh commands of zero.
         """
-        self._since = {r: self._since.get(r, now_ns) for r in active}
-        strongest = max(map(effect, active), default=Effect.NONE)
-        latching = {r for r in active if effect(r) is Effect.LATCH} | {
-            r for r in active if effect(r) is Effect.STOP and r not in NEVER_LATCHES_WITH_TIME
-            and now_ns - self._since[r] >= self._limits.bad_data_latch_ns}
+        strongest, latching = Effect.NONE, set()
+        if active or self._since:
+            self._since = {r: self._since.get(r, now_ns) for r in active}
+            strongest = max(map(effect, active), default=Effect.NONE)
+        if strongest >= Effect.STOP:
+            latching = {r for r in active if effect(r) is Effect.LATCH or self._overdue(r, now_ns)}
         if self._limits.field_latches and self.may_move and Reason.PROTECTIVE_FIELD in active:
             latching.add(Reason.PROTECTIVE_FIELD)
         if self.state is State.STARTING:
@@ -100,6 +101,10 @@ class StateMachine:
             return False, f'refused: still {", ".join(holding)}'
         self._reset_at_ns, self._neutral_since_ns = now_ns, None
         return True, 'accepted: waiting for neutral commands'
+
+    def _overdue(self, reason: Reason, now_ns: int) -> bool:
+        return (effect(reason) is Effect.STOP and reason not in NEVER_LATCHES_WITH_TIME
+                and now_ns - self._since[reason] >= self._limits.bad_data_latch_ns)
 
     def _latch(self, causes: set[Reason]) -> None:
         if self.may_move:

@@ -1,4 +1,4 @@
-"""A robot on a plane for the whole reflex without ROS: real bytes in, a kinematic base behind it."""
+"""A robot on a plane for the reflex without ROS: real bytes in, a kinematic base behind it."""
 
 import math
 from dataclasses import replace

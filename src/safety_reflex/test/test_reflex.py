@@ -1,13 +1,21 @@
 """The whole reflex without ROS."""
 
+import dataclasses
+import itertools
 import math
 
 import pytest
-from driving import MS, Bench
+from driving import CONFIG, MS, PROFILE, Bench
+from rclpy.serialization import serialize_message
+from std_msgs.msg import Bool
 
-from safety_reflex.profile import ProfileError
+from safety_reflex.fields import FieldSet
+from safety_reflex.profile import ProfileError, load_profile
 from safety_reflex.reasons import Reason
+from safety_reflex.shapes import grown
 from safety_reflex.states import State
+
+TRUE = serialize_message(Bool(data=True))
 
 
 def test_it_starts_latched_and_publishes_zero():
@@ -137,3 +145,203 @@ def test_a_second_publisher_latches():
 def test_a_field_that_is_shorter_than_the_blind_time_is_refused():
     with pytest.raises(ProfileError, match='reaction_s'):
         Bench(source_timeout_ns=200 * MS)
+
+
+def drawn():
+    return Bench(load_profile(CONFIG / 'robots/amr.yaml', CONFIG / 'robots/amr_dock.fields.yaml'))
+
+
+def test_teleoperation_beats_the_policy_and_the_policy_comes_back_through_neutral():
+    bench = Bench().started(0.6)
+    bench.teleop = (0.2, 0.0)
+    bench.steps(1.5)
+    assert bench.v == pytest.approx(0.2)
+    assert bench.status['command_source'] == 'teleop/cmd_vel'
+    bench.teleop = None
+    bench.steps(2.0)
+    assert bench.v == 0.0                      # the policy still sends 0.6
+    assert bench.status['command_source'] == ''
+    bench.wish = (0.0, 0.0)
+    bench.steps(0.5)
+    bench.wish = (0.6, 0.0)
+    bench.steps(2.0)
+    assert bench.v == pytest.approx(0.6)
+
+
+def blocked_ahead(gap=0.15):
+    """A robot that an object in front holds in STOPPED."""
+    bench = Bench().started(0.8)
+    bench.person = (bench.x + 0.4 + gap + 0.2 + 0.9, bench.y)
+    while bench.state is not State.STOPPED or bench.v:
+        bench.step()
+    bench.person = (bench.x + 0.4 + gap + 0.2, bench.y)
+    bench.steps(1.0)
+    assert bench.state is State.STOPPED
+    return bench
+
+
+def test_an_operator_creeps_out_of_a_field_only_where_clearance_grows():
+    bench = blocked_ahead()
+    for teleop in ((0.5, 0.0), (0.0, 0.8)):
+        bench.teleop = teleop
+        bench.steps(0.5)
+        assert (bench.v, bench.w) == (0.0, 0.0)
+    bench.teleop = (-0.2, 0.0)
+    bench.steps(1.0)
+    assert bench.v == pytest.approx(-0.1)
+    assert bench.state is State.STOPPED
+    assert Reason.ESCAPING in bench.reasons
+    bench.teleop = None                        # the deadman is let go
+    bench.steps(0.6)
+    assert bench.v == 0.0
+    bench.teleop = (-0.2, 0.0)
+    bench.steps(12.0)
+    assert bench.state in (State.RUNNING, State.SLOWED)
+
+
+def test_the_policy_never_escapes_and_nobody_does_under_another_cause():
+    bench = blocked_ahead()
+    bench.wish = (-0.2, 0.0)
+    bench.steps(1.0)
+    assert bench.v == 0.0
+    bench.teleop = (-0.2, 0.0)
+    bench.steps(0.5)
+    assert bench.v < 0.0
+    bench.steps(0.6, odometry=False)
+    assert bench.v == 0.0
+
+
+@pytest.mark.parametrize('limit', [0.0, 0.05])
+def test_a_profile_may_slow_or_forbid_the_escape(limit):
+    bench = blocked_ahead()
+    bench.reflex._settings = dataclasses.replace(bench.reflex._settings, escape_speed_mps=limit)
+    bench.teleop = (-0.2, 0.0)
+    bench.steps(1.0)
+    assert bench.v == pytest.approx(-limit)
+
+
+def test_an_estop_latches_pressed_or_silent():
+    bench = Bench(estop_topics=('safety/estop/front',))
+    bench.press('safety/estop/front', False)
+    bench.steps(0.2)
+    assert bench.reset()[0]
+    for _ in range(120):
+        bench.press('safety/estop/front', False)
+        bench.step()
+    assert bench.v > 0.5
+    bench.press('safety/estop/front', True)
+    assert bench.step() is State.LATCHED
+    assert Reason.ESTOP in bench.reasons
+    bench.steps(0.5)
+    assert Reason.ESTOP_LOST in bench.reasons
+    assert not bench.reset()[0]
+
+
+def test_enable_is_wanted_and_its_loss_latches():
+    bench = Bench(require_enable=True)
+    assert bench.steps(0.5) is State.STARTING
+    bench.reflex.enable.take(TRUE, bench.now_ns)
+    assert bench.step() is State.LATCHED
+    assert bench.reset()[0]
+    for _ in range(100):
+        bench.reflex.enable.take(TRUE, bench.now_ns)
+        bench.step()
+    assert bench.v > 0.5
+    bench.steps(0.2)
+    assert bench.state is State.LATCHED
+    assert Reason.ENABLE_LOST in bench.reasons
+
+
+def test_odometry_that_contradicts_latches():
+    bench = Bench().started(0.6)
+    bench.measured = lambda v, w: (0.0, 0.0)
+    assert bench.steps(0.7) is State.LATCHED
+    assert Reason.ODOM_CONTRADICTS in bench.reasons
+
+
+def test_a_cap_holds_the_speed():
+    bench = Bench(speed_cap_mps=0.3).started(0.8)
+    assert bench.v == pytest.approx(0.3)
+    assert bench.state is State.SLOWED
+    assert Reason.SPEED_CAPPED in bench.reasons
+
+
+def test_a_profile_may_latch_on_its_field():
+    bench = Bench(field_latches=True).started(0.8)
+    bench.person = (bench.x + 1.5, 0.0)
+    bench.step()
+    assert bench.state is State.LATCHED
+    assert Reason.PROTECTIVE_FIELD in bench.reasons
+
+
+def test_drawn_fields_are_switched_by_the_turn():
+    bench = drawn().started(0.25)
+    assert bench.status['zone'] == 'straight'
+    bench.wish = (0.25, 0.8)
+    bench.steps(1.0)
+    assert bench.status['zone'] == 'turn_left'
+    bench.wish = (0.05, 0.0)
+    bench.steps(1.0)
+    assert bench.status['zone'] == 'creep'
+
+
+def test_an_uncovered_motion_is_guarded_by_every_field():
+    bench = drawn().started(0.25)
+    bench.measured = lambda v, w: (0.75, 0.0)
+    bench.person = (bench.x + 0.5, bench.y + 1.2)     # only in the field of a left turn
+    bench.step()
+    assert bench.step() is State.STOPPED              # the second distinct scan
+
+
+def test_the_way_that_is_asked_for_slows_before_it_meets_something():
+    near = FieldSet('near', grown(PROFILE.footprint, 0.2, 0.2, 0.2))
+    bench = Bench(dataclasses.replace(PROFILE, sets=(near,), slow=(), collision_time_s=2.0))
+    bench.started(0.8)
+    bench.person = (bench.x + 3.2, bench.y)
+    seen, speeds = set(), []
+    while bench.reflex.machine.may_move and bench.v > 0.02:
+        bench.step()
+        seen |= set(bench.reasons)
+        speeds.append(bench.v)
+    assert Reason.APPROACH_FIELD in seen
+    assert Reason.PROTECTIVE_FIELD not in seen or speeds[-2] < 0.3
+    assert max(abs(b - a) for a, b in itertools.pairwise(speeds)) <= 1.5 * 0.025 + 1e-9
+
+
+def test_muting_lets_it_dock_slowly_and_for_a_time():
+    bench = drawn()
+    timer = bench.reflex.mutings[0]
+    bench.steps(0.3)
+    bench.reset()
+    bench.wish = (0.3, 0.0)
+    bench.steps(0.5)
+    bench.person = (bench.x + 0.85, bench.y)          # the dock, 0.25 m before the bumper
+    bench.steps(0.5)
+    assert bench.state is State.STOPPED
+
+    def hold(seconds):
+        for _ in range(round(seconds * 40)):
+            timer.flag.take(TRUE, bench.now_ns)
+            bench.step()
+    hold(3.0)
+    assert bench.state is State.SLOWED
+    assert Reason.MUTED in bench.reasons
+    assert bench.status['muting'] == 'dock'
+    assert 0.0 < bench.v <= 0.1 + 1e-9
+    bench.wish = (0.0, 0.0)
+    hold(25.0)
+    assert bench.state is State.STOPPED
+    assert bench.status['muting'] == ''
+
+
+def test_an_hour_s_jump_of_the_clock_latches_and_can_be_reset():
+    bench = Bench().started()
+    times = bench.reflex.times
+    times.read(bench.now_ns, bench.now_ns)
+    times.read(bench.now_ns + 3_600_000 * MS, bench.now_ns)
+    assert bench.step() is State.LATCHED
+    assert Reason.CLOCK_JUMPED in bench.reasons
+    bench.steps(0.5)
+    assert bench.reset()[0]
+    bench.steps(1.0)
+    assert bench.v > 0.0

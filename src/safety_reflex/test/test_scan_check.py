@@ -53,6 +53,7 @@ def test_good_scans_pass():
     (scan(angle_increment_rad=0.0), Reason.SCAN_GEOMETRY),
     (scan(angle_min_rad=-math.pi + 0.02), Reason.SCAN_GEOMETRY),
     (scan(range_max_m=math.nan), Reason.SCAN_GEOMETRY),
+    (scan(range_max_m=math.inf, ranges=filled(math.inf)), Reason.SCAN_GEOMETRY),
 ])
 def test_a_bad_scan_has_its_own_reason(bad, reason):
     assert reason in checked(ScanCheck(LIMITS), bad)
