@@ -9,6 +9,7 @@ from policy_client.observation import Sample, goal_position, pick
 
 # The reflex's states in which the policy may move; in the others, and in silence, it is neutral.
 FREE = ('RUNNING', 'SLOWED')
+COMMAND_TOPIC = 'policy/cmd_vel'
 # Beyond this many tolerances a robot that had arrived sets out again.
 _LEAVING = 2.0
 
@@ -71,8 +72,15 @@ class Situation:
 
 
 def safety_state(message: Any) -> str:
-    """The reflex's state in a diagnostic_msgs/DiagnosticArray; empty when it does not say."""
+    """The reflex's state in a diagnostic_msgs/DiagnosticArray; empty when it does not say.
+
+    While the reflex hears another commander, or waits for a neutral policy, no state of it is free.
+    """
     for status in message.status:
         if str(status.name).rsplit('/', 1)[-1] == 'safety_reflex':
-            return next((str(pair.value) for pair in status.values if pair.key == 'state'), '')
+            values = {str(pair.key): str(pair.value) for pair in status.values}
+            commander = values.get('command_source', COMMAND_TOPIC)
+            if values.get('state') in FREE and commander != COMMAND_TOPIC:
+                return f'in the hands of {commander}' if commander else 'waiting for neutral'
+            return values.get('state', '')
     return ''
