@@ -21,6 +21,8 @@ setup(
         'console_scripts': [
             'safety_reflex = safety_reflex.node:main',
             'safety_monitor = safety_reflex.monitor_node:main',
+            'safety_watchdog = safety_watchdog.main:main',
+            'fields = safety_reflex.derivation:main',
         ],
         'node_parameters': [
             'safety_reflex.safety_reflex = safety_reflex.parameters:ReflexParameters',

@@ -277,7 +277,7 @@ def test_a_profile_may_latch_on_its_field():
 def test_drawn_fields_are_switched_by_the_turn():
     bench = drawn().started(0.25)
     assert bench.status['zone'] == 'straight'
-    bench.wish = (0.25, 0.8)
+    bench.wish = (0.15, 0.5)
     bench.steps(1.0)
     assert bench.status['zone'] == 'turn_left'
     bench.wish = (0.05, 0.0)
