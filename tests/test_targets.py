@@ -52,7 +52,8 @@ NAMESPACE = 'robot_7'
 def generate_test_description(target):
     spool = tempfile.mkdtemp(prefix=f'spinal_{target}_')
     arguments = {'hardware': 'world', 'camera': 'off', 'namespace': NAMESPACE,
-                 'spool_dir': f'{spool}/spool', 'bucket': f'file://{spool}/bucket'}
+                 'spool_dir': f'{spool}/spool', 'black_box_dir': f'{spool}/black_box',
+                 'bucket': f'file://{spool}/bucket'}
     return LaunchDescription([
         *(SetLaunchConfiguration(name, value) for name, value in arguments.items()),
         target_launch_description(target),

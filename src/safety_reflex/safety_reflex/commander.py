@@ -48,8 +48,12 @@ class Stamps:
         return stamp_ns > self._only_after_ns
 
     def accept_only_after(self, stamp_ns: int) -> None:
-        """From now on a movement needs a command stamped later (the end of a reset)."""
-        self._only_after_ns = self._newest_ns = stamp_ns
+        """From now on a movement needs a command stamped later (the end of a reset).
+
+        A neutral one that was under way meanwhile is no replay. And a clock that was set back
+        since has an operator's reset behind it: its stamps count from here.
+        """
+        self._only_after_ns, self._newest_ns = stamp_ns, min(self._newest_ns, stamp_ns)
 
 
 class Commander:

@@ -52,8 +52,8 @@ _STATE_S, _LOOK_S = 0.1, 0.25
 _CHORE_SLACK_S = 0.03
 
 
-class RealtimeRefused(Exception):
-    """The system gave less than the profile demands."""
+class Refused(Exception):
+    """The system, or the middleware, gave less than the reflex demands."""
 
 
 class SafetyReflex(Node):
@@ -66,7 +66,7 @@ class SafetyReflex(Node):
         for fact in self._lacking:
             self.get_logger().warning(f'running without a real-time guarantee: {fact}')
         if self._lacking and p.without_realtime == 'refuse':
-            raise RealtimeRefused('; '.join(self._lacking))
+            raise Refused('; '.join(self._lacking))
         capped = bool(self._lacking) and p.without_realtime == 'cap'
         profile = load_profile(Path(p.robot_file), Path(p.fields_file))
         self._reflex = Reflex(profile, p.settings(), own_prefix=self._own_prefix(),
@@ -143,7 +143,8 @@ class SafetyReflex(Node):
                 found = self.get_publishers_info_by_topic(self.resolve_topic_name(topic))
                 if found:
                     return bytes(found[0].endpoint_gid[:PREFIX_BYTES])
-            raise RuntimeError('the middleware does not show this node\'s own publisher')
+                time.sleep(0.001)  # its threads have no higher priority than this one
+            raise Refused('the middleware does not show this node\'s own publisher')
         finally:
             self.destroy_publisher(publisher)
 
@@ -226,7 +227,7 @@ def main() -> None:
     rclpy.init()
     try:
         node = SafetyReflex(lacking)
-    except (ParameterError, ProfileError, RealtimeRefused) as error:
+    except (ParameterError, ProfileError, Refused) as error:
         print(f'safety_reflex refuses to start: {error}', file=sys.stderr)
         rclpy.try_shutdown()
         sys.exit(2)

@@ -95,3 +95,18 @@ class MonitorParameters:
     robot_file: str = parameter('', 'the robot\'s description (config/robots/<robot>.yaml)')
     fields_file: str = parameter('', 'what its protective fields are derived from')
     frame_id: str = parameter('base_link', 'frame of the markers')
+    black_box_dir: str = parameter('~/.ros/black_box', 'folder of the black box, one bag a trip; '
+                                   'empty writes none')
+    black_box_topics: tuple[str, ...] = parameter(
+        ('odom', 'joint_states', 'cmd_vel', 'joint_trajectory', 'policy/cmd_vel',
+         'policy/joint_trajectory', 'teleop/cmd_vel', 'safety/enable', 'safety/heartbeat',
+         'safety/estop/*'),
+        'what it holds beside safety/state and the topics of the scanners and of muting; * stands '
+        'for anything within one level')
+    black_box_before_s: float = parameter(10.0, 'its time before a trip', minimum=1.0,
+                                          maximum=120.0)
+    black_box_after_s: float = parameter(1.0, 'its time after a trip', minimum=0.1, maximum=30.0)
+    black_box_mb: float = parameter(32.0, 'its memory, half of it for scans', minimum=1.0,
+                                    maximum=4096.0)
+    black_box_keep: int = parameter(20, 'so many bags stay; the oldest goes', minimum=1,
+                                    maximum=10_000)

@@ -73,6 +73,24 @@ def test_after_a_reset_only_later_commands_move_it():
     assert found.wish(1002) == (0.5, 0.0)
 
 
+def test_a_neutral_command_under_way_at_a_reset_is_no_fault():
+    found = commander()
+    found.command(twist(0.0, 0.0, 900), 900, 900)
+    found.accept_only_after(1000)
+    found.command(twist(0.0, 0.0, 990), 1010, 1010)
+    found.command(twist(0.4, 0.0, 995), 1010, 1010)
+    assert found.reasons(1010) == set()
+    assert found.wish(1010) == (0.0, 0.0)
+
+
+def test_a_clock_that_was_set_back_counts_after_a_reset():
+    found = commander()
+    found.command(twist(0.0, 0.0, 3_600_000 * MS), 3_600_000 * MS, 3_600_000 * MS)
+    found.accept_only_after(1000 * MS)
+    found.command(twist(0.4, 0.0, 1001 * MS), 1001 * MS, 1001 * MS)
+    assert found.wish(1001 * MS) == (0.4, 0.0)
+
+
 NUMBER = st.one_of(st.floats(), st.sampled_from([0.0, 0.9, -0.2, 1.2, math.nan, math.inf]))
 
 

@@ -48,7 +48,8 @@ class Stage:
             self.nodes = stack.enter_context(Group(
                 ['ros2', 'launch', '--noninteractive', 'bringup', 'demo.launch.py', *self._launch,
                  f'triton:=desk={self.triton.endpoint}', f'bucket:={self.bucket.uri}',
-                 f'spool_dir:={self.out / "spool"}'], logs / 'launch.log',
+                 f'spool_dir:={self.out / "spool"}',
+                 f'black_box_dir:={self.out / "black_box"}'], logs / 'launch.log',
                 os.environ | {'ROS_LOG_DIR': str(logs), 'PYTHONUNBUFFERED': '1'}))
             self.probe = stack.enter_context(Group(
                 [sys.executable, '-m', 'bringup.demo.probe', str(self.out / 'latency.json')],
