@@ -15,7 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = sorted([*(path.parent for path in ROOT.glob('src/*/package.xml')),
                    ROOT / 'isaac_bridge'])
-TYPED = [path / path.name for path in PACKAGES] + [ROOT / 'tools/spinal_dev']
+# A colcon package may hold more than one Python package.
+TYPED = [init.parent for path in PACKAGES for init in sorted(path.glob('*/__init__.py'))] + [
+    ROOT / 'tools/spinal_dev']
 
 
 def main(words: list[str]) -> int:

@@ -36,4 +36,5 @@ setup(
     maintainer_email='maintainers@spinal.example',
     description='Turns a target profile into running nodes; the demo, its report, and replay.',
     license='Apache-2.0',
+    entry_points={'console_scripts': ['make_keystore = bringup.security.keystore:main']},
 )

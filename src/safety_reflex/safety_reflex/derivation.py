@@ -1,6 +1,7 @@
-"""The derivation of a robot's fields as a table, for its owner and for an assessor.
+r"""The derivation of a robot's fields as a table, for its owner and for an assessor.
 
-    ros2 run safety_reflex fields --robot config/robots/amr.yaml --fields config/robots/amr.fields.yaml
+    ros2 run safety_reflex fields --robot config/robots/amr.yaml \
+        --fields config/robots/amr.fields.yaml
 """
 
 import argparse

@@ -51,6 +51,6 @@ def test_a_wrong_key_is_named_with_its_rule(old, new, sentence, tmp_path):
     text = (CONFIG / 'robots/amr_dock.fields.yaml').read_text()
     assert old in text
     (tmp_path / 'fields.yaml').write_text(text.replace(old, new, 1))
-    with pytest.raises(ProfileError, match='fields.yaml') as caught:
+    with pytest.raises(ProfileError, match=r'fields\.yaml') as caught:
         load_profile(CONFIG / 'robots/amr.yaml', tmp_path / 'fields.yaml')
     assert sentence in str(caught.value)

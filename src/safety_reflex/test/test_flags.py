@@ -36,7 +36,7 @@ def test_an_enable_that_is_nonsense_is_none():
 
 
 def timer(max_s=10.0):
-    return MutingTimer(Muting('dock', 'safety/mute/dock', circle(1.0), max_s, 0.1), 250 * MS)
+    return MutingTimer(Muting('dock', 'safety/muting/dock', circle(1.0), max_s, 0.1), 250 * MS)
 
 
 def run(muting, begin_s, end_s, request):
