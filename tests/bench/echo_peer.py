@@ -18,7 +18,7 @@ from safety_reflex.realtime import freeze_memory, prepare
 
 
 def main() -> None:
-    prepare(80, -1, required=False)
+    prepare(80, -1)
     rclpy.init()
     node = rclpy.create_node('echo')
     writer = TwistStampedWriter('base_link')

@@ -5,6 +5,7 @@ import os
 import platform
 import resource
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -53,7 +54,8 @@ def _cpu() -> str:
 
 def show(name: str, figures: Mapping[str, Any]) -> None:
     """Rows as a table, the rest as lines."""
-    console = Console()
+    # A pipe has no width of its own; a row of figures needs this much.
+    console = Console(width=None if sys.stdout.isatty() else 160)
     rows = figures.get('rows', [])
     if rows:
         table = Table(title=name, box=None, pad_edge=False)

@@ -1,173 +1,134 @@
-"""./dev bench reflex: from a scan to its command, beside a bare echo, interleaved in one run.
+"""./dev bench reflex: from a scan to its stop, beside a bare echo in Python and one in C.
 
-Three processes over the middleware: this one publishes each scan to the reflex and, half a period
-later, to the echo, and hears both answers. `compute_us` is the reflex's own work on the same bytes
-without middleware, at the same pace, so with caches as cold as the row's.
+Four processes over the middleware: this one sends each scan to the reflex, to the echo and to the
+C echo in turn and hears the answers (reflex_driver). The robot rests, and every scan shows legs in
+every field. `missed` counts the reflex's unanswered scans. `compute_us` is the reflex's own work
+on the same bytes without middleware, at the row's pace (at least 200 Hz), so with caches nearly as
+cold; `compute_hot_us` is the same without a pause, and `compute_clear_us` that of scans with
+nothing in any field; all with COMPUTE_FIELDS field sets.
+`stream_gap_ms_max` is taken with busy cores and without scans, where only the reflex's own timer
+drives the stop; `watchdog_ms` with busy cores, the largest of several. `rss_mb` spans an hour with
+--long, which takes two hours in all; the short form takes less than a minute.
 """
 
-import math
-import multiprocessing
 import os
-import struct
+import signal
 import sys
 import tempfile
-import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import rclpy
-import yaml
-from figures import ROOT, distribution
-from geometry_msgs.msg import TwistStamped
-from nav_msgs.msg import Odometry
-from rclpy.experimental import EventsExecutor
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.serialization import serialize_message
-from sensor_msgs.msg import LaserScan
-
-from bringup.group import Group
-from safety_reflex.parameters import ReflexParameters
-from safety_reflex.profile import load_profile
-from safety_reflex.realtime import prepare
-from safety_reflex.reflex import Reflex
+import c_echo
+import reflex_peers as peers
+from figures import distribution
+from reflex_compute import Compute
+from reflex_driver import Driver
+from reflex_memory import Memory
+from reflex_watchdog import NotMeasured, Watchdog
 
 DOMAIN = '95'
-SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-FIELDS = ROOT / 'config/robots/amr.fields.yaml'
+COMPUTE_FIELDS = 4
+BEAMS, RATES_HZ = (720, 1440), (40, 500)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """How much of each is measured. A p99 needs 1,000 values, a p99.9 10,000."""
+
+    scans: dict[int, int]           # by rate in Hz
+    compute: dict[int, int]
+    compute_hot: int
+    stream_s: float
+    sigstops: int
+    kills: int
+    memory_s: float
+
+
+_SHORT = _Counts({40: 100, 500: 1000}, {40: 100, 500: 1000}, 2000, 10.0, 3, 1, 0.0)
+_LONG = _Counts({40: 20_000, 500: 20_000}, {40: 10_000, 500: 10_000}, 20_000, 600.0, 50, 10, 3600.0)
 
 
 def run(*, long: bool) -> dict[str, Any]:
+    """The figures of ./dev bench reflex; those that cannot be had here are null, with a reason."""
     os.environ['ROS_DOMAIN_ID'] = DOMAIN
-    rows = [row for beams in (720, 1440) for row in _rows(beams, long)]
-    return {'rows': rows, 'watchdog_ms': {'kill': None, 'sigstop': None},
-            'stream_gap_ms_max': None}
-
-
-def _rows(beams: int, long: bool) -> list[dict[str, Any]]:
-    """Both rates, idle and busy, with one pair of peers."""
-    found = []
+    counts = _LONG if long else _SHORT
+    figures: dict[str, Any] = {'rows': [], 'compute_fields': COMPUTE_FIELDS}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        robot = _robot(beams, folder)
-        env = os.environ | {'ROS_LOG_DIR': str(folder)}
-        stack.enter_context(Group(
-            ['ros2', 'run', 'safety_reflex', 'safety_reflex', '--ros-args',
-             '-p', f'robot_file:={robot}', '-p', f'fields_file:={FIELDS}', '-r', '__ns:=/a'],
-            folder / 'reflex.log', env))
-        stack.enter_context(Group(
-            [sys.executable, str(Path(__file__).with_name('echo_peer.py')), '--ros-args', '-r',
-             '__ns:=/b'], folder / 'echo.log', env))
-        for hogs in (False, True):
-            if hogs:
-                for _ in range(os.cpu_count() or 1):
-                    hog = multiprocessing.get_context('spawn').Process(target=_hog, daemon=True)
-                    hog.start()
-                    stack.callback(hog.kill)
-            for rate_hz in (40, 500):
-                scans = 20_000 if long else {40: 120, 500: 1200}[rate_hz]
-                answers, missed = _measure(beams, rate_hz, scans)
-                compute = _compute(robot, beams, rate_hz, 2000 if long else 300)
-                found.append({
-                    'rate_hz': rate_hz, 'beams': beams, 'rt': os.geteuid() == 0, 'hogs': hogs,
-                    'stop_us': distribution(answers['/a']), 'floor_us': distribution(answers['/b']),
-                    'c_us': None, 'compute_us': distribution(compute), 'missed': missed})
+        asked = [peers.REFLEX, peers.ECHO]
+        stack.enter_context(peers.echo(folder))
+        try:
+            stack.enter_context(peers.c_echo(c_echo.build(), folder))
+            asked.append(peers.C_ECHO)
+        except c_echo.CannotBuild as error:
+            figures['c_missing'] = str(error)
+            print(error, file=sys.stderr)
+        driver = Driver(asked, wheels=[peers.REFLEX])
+        stack.callback(driver.close)
+        for beams in BEAMS:
+            with peers.reflex(peers.robot_file(beams, folder), folder) as reflex:
+                driver.measure(beams, 100, 20)   # until it is up and warm
+                process = peers.process_of(reflex)
+                memory = Memory(process)
+                for hogs in (False, True):
+                    with peers.busy_cores(hogs):
+                        figures['rows'] += _rows(driver, beams, hogs, process.pid, folder, counts)
+                if beams == BEAMS[-1]:
+                    figures |= _at_rest(driver, process.pid, memory, folder, counts)
+    return figures
+
+
+def _at_rest(driver: Driver, pid: int, memory: Memory, folder: Path,
+             counts: _Counts) -> dict[str, Any]:
+    """The stop's stream, the memory, and the watchdog, whose last act ends the reflex."""
+    beams, rate_hz = BEAMS[-1], RATES_HZ[0]
+    with Watchdog(driver, folder) as watchdog:
+        with peers.busy_cores(True):
+            gap_ms, commands = driver.largest_gap_ms(peers.REFLEX, counts.stream_s)
+        if memory.seconds < counts.memory_s:
+            driver.measure(beams, rate_hz, int((counts.memory_s - memory.seconds) * rate_hz))
+        figures = {'stream_gap_ms_max': round(gap_ms, 1) if commands > 1 else None,
+                   'stream_hz': round(commands / counts.stream_s, 1),
+                   'rss_mb': memory.figures()}
+        with peers.busy_cores(True):
+            return figures | _withdrawals(watchdog, pid, folder, counts)
+
+
+def _withdrawals(watchdog: Watchdog, pid: int, folder: Path, counts: _Counts) -> dict[str, Any]:
+    """The largest time for each signal; the first process is killed, the others are new ones."""
+    try:
+        stopped = [watchdog.withdrawn_ms(pid, signal.SIGSTOP) for _ in range(counts.sigstops)]
+        killed = [watchdog.withdrawn_ms(pid, signal.SIGKILL)]
+        for _ in range(counts.kills - 1):
+            with peers.reflex(peers.robot_file(BEAMS[-1], folder), folder) as reflex:
+                watchdog.wait_for_enable()
+                killed.append(watchdog.withdrawn_ms(peers.process_of(reflex).pid, signal.SIGKILL))
+    except NotMeasured as error:
+        print(error, file=sys.stderr)
+        return {'watchdog_ms': {'kill': None, 'sigstop': None}, 'watchdog_missing': str(error)}
+    return {'watchdog_ms': {'kill': round(max(killed), 1), 'sigstop': round(max(stopped), 1),
+                            'kills': len(killed), 'sigstops': len(stopped)}}
+
+
+def _rows(driver: Driver, beams: int, hogs: bool, pid: int, folder: Path,
+          counts: _Counts) -> list[dict[str, Any]]:
+    """One row for each rate."""
+    files = peers.robot_file(beams, folder), peers.fields_file(COMPUTE_FIELDS, folder)
+    compute, clear = Compute(*files, beams), Compute(*files, beams, person=False)
+    realtime = os.sched_getscheduler(pid) == os.SCHED_FIFO
+    found = []
+    for rate_hz in RATES_HZ:
+        answers, missed = driver.measure(beams, rate_hz, counts.scans[rate_hz])
+        paced = compute.measure(counts.compute[rate_hz], 1 / max(rate_hz, 200))
+        found.append({
+            'rate_hz': rate_hz, 'beams': beams, 'rt': realtime, 'hogs': hogs,
+            'stop_us': distribution(answers[peers.REFLEX]),
+            'floor_us': distribution(answers[peers.ECHO]),
+            'c_us': distribution(answers[peers.C_ECHO]) if peers.C_ECHO in answers else None,
+            'compute_us': distribution(paced),
+            'compute_hot_us': distribution(compute.measure(counts.compute_hot)),
+            'compute_clear_us': distribution(clear.measure(counts.compute_hot)),
+            'missed': missed[peers.REFLEX]})
     return found
-
-
-def _measure(beams: int, rate_hz: int, scans: int) -> tuple[dict[str, list[float]], int]:
-    """Latencies of both peers in microseconds, and how many scans nobody answered."""
-    prepare(60, -1, required=False)
-    rclpy.init()
-    node = rclpy.create_node('bench')
-    sent: dict[str, dict[int, int]] = {'/a': {}, '/b': {}}
-    answers: dict[str, list[float]] = {'/a': [], '/b': []}
-    pending = _scans(beams)
-    count = {'/a': 0, '/b': 0}
-    publishers = {peer: node.create_publisher(LaserScan, f'{peer}/scan', SENSOR) for peer in sent}
-    odometry = node.create_publisher(Odometry, '/a/odom', SENSOR)
-    wheels = serialize_message(Odometry())
-
-    def hear(peer: str, data: bytes) -> None:
-        now_ns = time.perf_counter_ns()
-        stamp = struct.unpack_from('<iI', data, 4)
-        begin_ns = sent[peer].pop(stamp[0] * 1_000_000_000 + stamp[1], None)
-        if begin_ns is not None:
-            answers[peer].append((now_ns - begin_ns) / 1000)
-
-    for peer in sent:
-        node.create_subscription(TwistStamped, f'{peer}/cmd_vel',
-                                 lambda data, peer=peer: hear(peer, data), 10, raw=True)
-    turn = 0
-
-    def tick() -> None:
-        nonlocal turn
-        peer = ('/a', '/b')[turn % 2]
-        if peer == '/a':
-            odometry.publish(wheels)
-        turn += 1
-        count[peer] += 1
-        stamp_ns = time.time_ns()
-        data = pending[turn // 2 % len(pending)]
-        message = data[:4] + struct.pack('<iI', *divmod(stamp_ns, 1_000_000_000)) + data[12:]
-        sent[peer][stamp_ns] = time.perf_counter_ns()
-        publishers[peer].publish(message)
-
-    executor = EventsExecutor()
-    executor.add_node(node)
-    timer = node.create_timer(0.5 / rate_hz, tick)
-    _spin_until(executor, lambda: min(map(len, answers.values())) > 20, 30.0)
-    for values in (*answers.values(), *sent.values()):
-        values.clear()
-    count['/a'] = count['/b'] = 0
-    _spin_until(executor, lambda: count['/b'] >= scans, 5 * scans / rate_hz + 10)
-    timer.cancel()
-    _spin_until(executor, lambda: False, 0.2)
-    missed = sum(map(len, sent.values()))
-    node.destroy_node()
-    rclpy.shutdown()
-    prepare(0, -1, required=False)
-    return answers, missed
-
-
-def _spin_until(executor: EventsExecutor, done: Any, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not done() and time.monotonic() < end:
-        executor.spin_once(timeout_sec=0.05)
-
-
-def _compute(robot: Path, beams: int, rate_hz: int, scans: int) -> list[float]:
-    """on_scan plus decide on the bytes of a scan, microseconds, paced like the row."""
-    reflex = Reflex(load_profile(robot, FIELDS), ReflexParameters().settings())
-    pending, found = _scans(beams), []
-    for index in range(scans):
-        now_ns = time.monotonic_ns()
-        data = pending[index % len(pending)]
-        begin = time.perf_counter_ns()
-        reflex.on_scan(0, data, now_ns)
-        reflex.decide(now_ns, now_ns)
-        found.append((time.perf_counter_ns() - begin) / 1000)
-        time.sleep(1 / max(rate_hz, 200))
-    return found
-
-
-def _scans(beams: int) -> list[bytes]:
-    random, step = np.random.default_rng(1), 2 * math.pi / beams
-    return [serialize_message(LaserScan(
-        angle_min=-math.pi, angle_increment=step, range_min=0.05, range_max=20.0,
-        ranges=(6 + random.normal(0, 0.01, beams)).astype(np.float32))) for _ in range(16)]
-
-
-def _robot(beams: int, folder: Path) -> Path:
-    robot = yaml.safe_load((ROOT / 'config/robots/amr.yaml').read_text())
-    robot['lidars'][0] |= {'beams': beams, 'angle_min_rad': -math.pi,
-                           'angle_max_rad': math.pi - 2 * math.pi / beams}
-    path = folder / 'robot.yaml'
-    path.write_text(yaml.safe_dump(robot))
-    return path
-
-
-def _hog() -> None:
-    while True:
-        pass
