@@ -28,7 +28,10 @@ class MalformedMessage(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A LaserScan. `ranges` is a float32 view (n,) into the message's bytes, metres."""
+    """A LaserScan. `ranges` is a float32 view (n,) into the message's bytes, metres.
+
+    ranges_at: where they begin in those bytes.
+    """
 
     stamp_ns: int
     frame_id: bytes
@@ -37,6 +40,7 @@ class Scan:
     range_min_m: float
     range_max_m: float
     ranges: NDArray[np.float32]
+    ranges_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,12 @@ class Trajectory:
     times_s: NDArray[np.float64]
 
 
+def read_stamp(data: bytes) -> int:
+    """Nanoseconds of the stamp of a message that begins with a header and is known to be whole."""
+    seconds, nanoseconds = struct.unpack_from('<iI', data, 4)
+    return int(seconds * 1_000_000_000 + nanoseconds)
+
+
 def read_scan(data: bytes, max_beams: int) -> Scan:
     """sensor_msgs/LaserScan with at most max_beams ranges; intensities are ignored."""
     stamp_ns, frame_id, at = _read_header(data)
@@ -83,7 +93,7 @@ def read_scan(data: bytes, max_beams: int) -> Scan:
     if len(data) < at + 4 * count:
         raise MalformedMessage(f'a LaserScan ends before its {count} beams')
     ranges = np.frombuffer(data, np.float32, count, at)
-    return Scan(stamp_ns, frame_id, angle_min, increment, range_min, range_max, ranges)
+    return Scan(stamp_ns, frame_id, angle_min, increment, range_min, range_max, ranges, at)
 
 
 def read_twist_stamped(data: bytes) -> Twist:

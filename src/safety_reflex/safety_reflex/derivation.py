@@ -23,10 +23,9 @@ _HEAD = ('set', 'outline, m/s', 'T, s', 'K*T, m', 'brake path, m', 'side, m', 'f
 
 def markdown(profile: Profile) -> str:
     """What each field set must hold by the formula of fields.py, and what a drawn one lacks."""
-    console = Console(width=200, file=io.StringIO())
-    console.print(_table(profile))
-    return '\n'.join(line.rstrip() for line in console.file.getvalue().splitlines()
-                     if line.strip())
+    text = io.StringIO()
+    Console(width=200, file=text).print(_table(profile))
+    return '\n'.join(line.rstrip() for line in text.getvalue().splitlines() if line.strip())
 
 
 def _table(profile: Profile) -> Table:

@@ -73,6 +73,9 @@ class SafetyReflex(Node):
                               speed_cap_mps=p.capped_speed_mps if capped else None)
         self._latency = LatencyHistogram(p.deadline_ms * 1000)
         self._shown: tuple[str, str] = ('', '')
+        # Without simulated time ROS time is the system's, and asking for it directly is cheaper.
+        self._ros_ns = time.time_ns if not self.get_parameter('use_sim_time').value else (
+            lambda: self.get_clock().now().nanoseconds)
         self._beats = 0
         self._decided_s = 0.0
         self._tick_s = 1 / p.tick_hz
@@ -149,13 +152,16 @@ class SafetyReflex(Node):
             self.destroy_publisher(publisher)
 
     def _instant(self) -> Instant:
-        return self._reflex.times.read(self.get_clock().now().nanoseconds, time.monotonic_ns())
+        return self._reflex.times.read(self._ros_ns(), time.monotonic_ns())
 
     def _on_scan(self, index: int, data: bytes) -> None:
         began = time.perf_counter_ns()
+        stop = self._reflex.glimpse(index, data, time.monotonic_ns())
+        if stop is not None:
+            self._command.publish(self._writer.write(*stop))
         at = self._instant()
         self._reflex.on_scan(index, data, at)
-        self._decide(at)
+        self._decide(at, told=stop)
         self._latency.add((time.perf_counter_ns() - began) / 1000)
         self._chore(0.0)
 
@@ -171,8 +177,10 @@ class SafetyReflex(Node):
         self._heartbeat.publish(struct.pack('<4BQ', 0, 1, 0, 0, self._beats))
         self._chore(_CHORE_SLACK_S)
 
-    def _decide(self, at: Instant) -> None:
-        self._command.publish(self._writer.write(*self._reflex.decide(at)))
+    def _decide(self, at: Instant, told: tuple[int, float, float] | None = None) -> None:
+        verdict = self._reflex.decide(at)
+        if verdict != told:
+            self._command.publish(self._writer.write(*verdict))
         self._decided_s = time.monotonic()
         if self._reflex.machine.state != self._shown[0]:
             self._publish_state()

@@ -123,6 +123,8 @@ class Reflex:
             scanner.malformed()
             return
         scanner.take(scan, at.now_ns, at.ros_ns, self._muted)
+        if not scanner.reasons:
+            scanner.remember(data, scan.ranges_at)
 
     def on_command(self, data: bytes, at: Instant, *, teleop: bool = False) -> None:
         commander = self.arbiter.teleop if teleop else self.arbiter.policy
@@ -134,6 +136,21 @@ class Reflex:
             commander.command(twist, at.now_ns, at.ros_ns)
 
     # The verdict
+
+    def glimpse(self, index: int, data: bytes, now_ns: int) -> tuple[int, float, float] | None:
+        """What to publish before anything else, when a first look at a scan calls for a stop.
+
+        The same scan goes to `on_scan` and `decide` right afterwards: what costs time in cold
+        caches, its checks and its reasons, then delays no brake. None while time is logical.
+        """
+        before = self._decided_at_ns
+        if (self._settings.logical_time or self._muted is not None or before is None
+                or Reason.ESCAPING in self._active
+                or now_ns - before > self._settings.loop_gap_ns
+                or not self.scanners[index].glimpse(data, self._stop_shapes[self._set_in_use])):
+            return None
+        dt_s, _ = self._step(now_ns)
+        return (cdr.read_stamp(data), *self.gate.stop(dt_s))
 
     def decide(self, at: Instant) -> tuple[int, float, float]:
         """(newest scan stamp, v m/s, w rad/s) to publish now."""

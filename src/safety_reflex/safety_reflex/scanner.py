@@ -16,6 +16,9 @@ from safety_reflex.reasons import Reason
 from safety_reflex.scan_check import ScanCheck, ScanLimits
 from safety_reflex.shapes import Polygon
 
+# Behind it lies what does not change from scan to scan, up to the ranges.
+_STAMP_END = 12
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
@@ -41,6 +44,9 @@ class Scanner:
         # One comparison tells that nothing is in any field, which is nearly every scan.
         self._any_near = self._shapes[0].min(axis=0)
         self._any_far = self._shapes[1].max(axis=0)
+        # A field around the scanner has no near side to compare with.
+        self._around = [bool(near.max() < 1e-6) for near in self._shapes[0]]
+        self._usual: tuple[int, int, bytes] | None = None
         angles = (lidar.pose[2] + lidar.angle_min_rad
                   + lidar.angle_increment_rad * np.arange(lidar.beams))
         self._directions = np.stack((np.cos(angles), np.sin(angles)), axis=1)
@@ -52,6 +58,27 @@ class Scanner:
         self.reasons: set[Reason] = set()
         self.at_ns: int | None = None
         self.stamp_ns = 0
+
+    def glimpse(self, data: bytes, shape: int) -> bool:
+        """Whether the bytes of a scan show something in a field, at a first look.
+
+        False for whatever differs from the scan before, but for stamp and ranges: `take` decides.
+        """
+        if self._usual is None or self._scans > 1:
+            return False
+        length, at, head = self._usual
+        if len(data) != length or data[_STAMP_END:at] != head:
+            return False
+        ranges = np.frombuffer(data, np.float32, self.lidar.beams, at)
+        np.less_equal(ranges, self._shapes[1][shape], out=self._a)
+        if not self._around[shape]:
+            np.greater_equal(ranges, self._shapes[0][shape], out=self._b)
+            np.logical_and(self._a, self._b, out=self._a)
+        return bool(np.count_nonzero(self._a) >= self._min_points)
+
+    def remember(self, data: bytes, ranges_at: int) -> None:
+        """Keep the layout of a scan that could be trusted, for the next first look."""
+        self._usual = len(data), ranges_at, data[_STAMP_END:ranges_at]
 
     def malformed(self) -> None:
         self.reasons = {Reason.SCAN_MALFORMED}

@@ -39,6 +39,7 @@ class Bench:
         self.wish, self.teleop = (0.8, 0.0), None
         self.scan_change = lambda scan: scan
         self.measured = lambda v, w: (v, w)
+        self.glimpsed = None
 
     @property
     def at(self):
@@ -106,7 +107,9 @@ class Bench:
         if self.teleop is not None:
             self.send(self.twist(self.teleop), teleop=True)
         if scan:
-            self.reflex.on_scan(0, self.scan(), self.at)
+            data = self.scan()
+            self.glimpsed = self.reflex.glimpse(0, data, self.now_ns)
+            self.reflex.on_scan(0, data, self.at)
         _, self.v, self.w = self.reflex.decide(self.at)
         self.x += self.v * math.cos(self.yaw) * PERIOD_MS / 1000
         self.y += self.v * math.sin(self.yaw) * PERIOD_MS / 1000

@@ -58,6 +58,30 @@ def test_a_walker_from_any_side_never_meets_a_moving_robot(angle_deg, speed):
     pytest.fail('the person never arrived')
 
 
+def test_a_first_look_stops_before_the_reasons_are_known():
+    bench = Bench().started()
+    assert bench.glimpsed is None
+    bench.person = (bench.x + 1.2, 0.0)
+    before = bench.v
+    bench.step()
+    _, v, _ = bench.glimpsed
+    assert v == bench.v == pytest.approx(before - 1.5 * 0.025)
+    assert bench.state is State.STOPPED
+
+
+def test_a_first_look_leaves_what_is_unusual_to_the_verdict():
+    bench = Bench().started()
+    bench.person = (bench.x + 1.2, 0.0)
+
+    def change(scan):
+        scan.header.frame_id = 'elsewhere'
+        return scan
+    bench.scan_change = change
+    bench.step()
+    assert bench.glimpsed is None
+    assert bench.state is State.STOPPED
+
+
 def test_an_object_beside_the_path_slows_it_before_it_stops():
     bench = Bench().started()
     bench.person = [bench.x + 6.0, 0.0]
