@@ -80,8 +80,7 @@ def _concrete(machine: StateMachine, now: int) -> Concrete:
     reset = age(machine._reset_at_ns, EXPIRES) if latched else -1
     return (machine.state, reset, age(machine._neutral_since_ns, NEUTRAL) if reset >= 0 else -1,
             age(machine._clear_since_ns, CLEAR) if stopped else -1,
-            frozenset((r, age(at, LATCH)) for r, at in machine._since.items()
-                      if effect(r) is Effect.STOP))
+            age(machine._bad_since_ns, LATCH))
 
 
 def markdown() -> str:

@@ -74,8 +74,12 @@ class Trajectory:
 
 
 def read_stamp(data: bytes) -> int:
-    """Nanoseconds of the stamp of a message that begins with a header and is known to be whole."""
+    """Nanoseconds of the stamp of a message that begins with a header."""
+    if len(data) < 12:
+        raise MalformedMessage('a message ends in its header')
     seconds, nanoseconds = struct.unpack_from('<iI', data, 4)
+    if nanoseconds >= 1_000_000_000:
+        raise MalformedMessage(f'a stamp has {nanoseconds} nanoseconds')
     return int(seconds * 1_000_000_000 + nanoseconds)
 
 
@@ -216,11 +220,9 @@ def _read_header(data: bytes) -> tuple[int, bytes, int]:
     """(stamp in ns, frame id, offset behind it) of a std_msgs/Header."""
     if len(data) < 16 or data[:4] != _HEADER:
         raise MalformedMessage('a message is not little-endian plain CDR, or ends in its header')
-    seconds, nanoseconds = struct.unpack_from('<iI', data, 4)
-    if nanoseconds >= 1_000_000_000:
-        raise MalformedMessage(f'a stamp has {nanoseconds} nanoseconds')
+    stamp_ns = read_stamp(data)
     frame_id, at = _read_string(data, 12)
-    return seconds * 1_000_000_000 + nanoseconds, frame_id, at
+    return stamp_ns, frame_id, at
 
 
 def _read_string(data: bytes, at: int) -> tuple[bytes, int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from safety_reflex.cdr import Twist
 from safety_reflex.reasons import Reason
+from safety_reflex.times import fresh
 
 
 @dataclass(frozen=True)
@@ -12,12 +13,14 @@ class CommandLimits:
     """Metres per second, radians per second; times in nanoseconds.
 
     max_age_ns and max_ahead_ns bound how far a stamp may lie behind and before the arrival.
+    neutral_age_ns: an older command is no sign of a commander that stays neutral.
     """
 
     max_speed_mps: float
     max_reverse_mps: float
     max_turn_radps: float
     timeout_ns: int
+    neutral_age_ns: int
     fault_hold_ns: int
     max_age_ns: int
     max_ahead_ns: int
@@ -50,10 +53,12 @@ class Stamps:
     def accept_only_after(self, stamp_ns: int) -> None:
         """From now on a movement needs a command stamped later (the end of a reset).
 
-        A neutral one that was under way meanwhile is no replay. And a clock that was set back
-        since has an operator's reset behind it: its stamps count from here.
+        A neutral one that was under way meanwhile is no replay.
         """
         self._only_after_ns, self._newest_ns = stamp_ns, min(self._newest_ns, stamp_ns)
+
+    def forget(self) -> None:
+        self._newest_ns = -1
 
 
 class Commander:
@@ -87,6 +92,10 @@ class Commander:
         """Drop the wish: the next movement needs a fresh command."""
         self._wish, self._wish_at_ns = (0.0, 0.0), None
 
+    def forget_stamps(self) -> None:
+        self._stamps.forget()
+        self.forget()
+
     def accept_only_after(self, stamp_ns: int) -> None:
         self._stamps.accept_only_after(stamp_ns)
         self.forget()
@@ -96,15 +105,15 @@ class Commander:
         return {reason for reason, at_ns in self._faults.items() if now_ns - at_ns < hold}
 
     def fresh(self, now_ns: int) -> bool:
-        return (self._wish_at_ns is not None
-                and 0 <= now_ns - self._wish_at_ns <= self._limits.timeout_ns)
+        return fresh(self._wish_at_ns, now_ns, self._limits.timeout_ns)
 
     def wish(self, now_ns: int) -> tuple[float, float]:
         """The fresh wish (m/s, rad/s); zero when it is stale."""
         return self._wish if self.fresh(now_ns) else (0.0, 0.0)
 
     def neutral(self, now_ns: int) -> bool:
-        return self.fresh(now_ns) and is_neutral(*self._wish)
+        return (is_neutral(*self._wish)
+                and fresh(self._wish_at_ns, now_ns, self._limits.neutral_age_ns))
 
     def _fault(self, twist: Twist, ros_now_ns: int) -> Reason | None:
         if not all(map(math.isfinite, (twist.v_mps, twist.w_radps, *twist.others))):
@@ -151,6 +160,10 @@ class Arbiter:
     def forget(self) -> None:
         self.policy.forget()
         self.teleop.forget()
+
+    def forget_stamps(self) -> None:
+        self.policy.forget_stamps()
+        self.teleop.forget_stamps()
 
     def accept_only_after(self, stamp_ns: int) -> None:
         self.policy.accept_only_after(stamp_ns)

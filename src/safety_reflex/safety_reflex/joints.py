@@ -47,7 +47,7 @@ class JointGate:
         self._faults: dict[Reason, int] = {}
         self._bad: Reason | None = None
         self._measured_at_ns: int | None = None
-        self._measured = np.zeros(len(arm.names))
+        self._measured = self._measured_before = np.zeros(len(arm.names))
         self._plan: tuple[Array, Array] | None = None      # times (k,), positions (k, joints)
         self._plan_at_ns: int | None = None
         self._plan_s = 0.0
@@ -70,7 +70,7 @@ class JointGate:
         positions = joints.positions[self._order[1]]
         self._measured_at_ns, self._bad = now_ns, None
         if np.all(np.isfinite(positions)):
-            self._measured = positions
+            self._measured_before, self._measured = self._measured, positions
         else:
             self._bad = Reason.JOINTS_NOT_FINITE
 
@@ -94,6 +94,10 @@ class JointGate:
     def forget(self) -> None:
         """Drop the plan: the next movement needs a fresh trajectory."""
         self._plan, self._plan_at_ns = None, None
+
+    def forget_stamps(self) -> None:
+        self._stamps.forget()
+        self.forget()
 
     def accept_only_after(self, stamp_ns: int) -> None:
         self._stamps.accept_only_after(stamp_ns)
@@ -135,7 +139,9 @@ class JointGate:
         self._velocity = np.sign(self._velocity) * np.maximum(np.abs(self._velocity) - loss, 0.0)
         if not self._captured and not self._velocity.any():
             self._captured = True
-            far = np.abs(self._measured - self._position) > _TRACKING
+            # Two samples: a single wrong one must not send the arm anywhere.
+            far = np.minimum(np.abs(self._measured - self._position),
+                             np.abs(self._measured_before - self._position)) > _TRACKING
             self._position = np.where(far, self._measured, self._position)
         return self._step(dt_s)
 

@@ -32,6 +32,7 @@ class Lidar:
     angle_min_rad: float
     angle_increment_rad: float
     rate_hz: float
+    range_max_m: float
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,8 @@ def _lidar(robot: YamlFile, index: int) -> Lidar:
         raise robot.error((*at, 'angle_max_rad'), 'must be above angle_min_rad')
     x, y, yaw = robot.numbers(*at, 'pose', length=3)
     return Lidar(robot.text(*at, 'name'), robot.text(*at, 'topic'), (x, y, yaw), beams, first,
-                 (last - first) / (beams - 1), robot.number(*at, 'rate_hz', low=1.0, high=1000.0))
+                 (last - first) / (beams - 1), robot.number(*at, 'rate_hz', low=1.0, high=1000.0),
+                 robot.number(*at, 'range_max_m', low=0.1, high=1000.0))
 
 
 def _arm(robot: YamlFile) -> ArmLimits | None:

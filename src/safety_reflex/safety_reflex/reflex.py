@@ -84,7 +84,7 @@ class Reflex:
         self._slow_shapes = np.array([shapes.index(s.polygon) for s in profile.slow], int)
         self._slow_limits = np.array([s.limit_mps for s in profile.slow])
         self._areas = [area(s.polygon) for s in profile.sets]
-        self._reach_m = 2 * max(np.hypot(x, y) for shape in shapes for x, y in shape)
+        self._reach_m = float(2 * max(np.hypot(x, y) for shape in shapes for x, y in shape))
         self.scanners = [_scanner(lidar, profile, settings, shapes) for lidar in profile.lidars]
         self.times = Timekeeper(logical=settings.logical_time, frozen_ns=settings.loop_gap_ns)
         commands = _command_limits(profile, settings)
@@ -149,8 +149,12 @@ class Reflex:
                 or now_ns - before > self._settings.loop_gap_ns
                 or not self.scanners[index].glimpse(data, self._stop_shapes[self._set_in_use])):
             return None
+        try:
+            stamp_ns = cdr.read_stamp(data)
+        except cdr.MalformedMessage:
+            return None
         dt_s, _ = self._step(now_ns)
-        return (cdr.read_stamp(data), *self.gate.stop(dt_s))
+        return (stamp_ns, *self.gate.stop(dt_s))
 
     def decide(self, at: Instant) -> tuple[int, float, float]:
         """(newest scan stamp, v m/s, w rad/s) to publish now."""
@@ -161,6 +165,8 @@ class Reflex:
         self._chosen = commander.topic if commander else ''
         active = self._source_reasons(now_ns)
         active |= gap | self.times.reasons()
+        if Reason.CLOCK_JUMPED in active:
+            self._forget_stamps()
         if commander is not None:
             active |= commander.reasons(now_ns)
         if commander is not None and not commander.fresh(now_ns):
@@ -225,6 +231,12 @@ class Reflex:
             'command_source': self._chosen,
             'second_publisher_on': ','.join(self.publishers.topics()),
         }
+
+    def _forget_stamps(self) -> None:
+        """Stamps from before a jump of the clock say nothing about those after it."""
+        self.arbiter.forget_stamps()
+        if self.joints is not None:
+            self.joints.forget_stamps()
 
     def _step(self, now_ns: int) -> tuple[float, set[Reason]]:
         before, self._decided_at_ns = self._decided_at_ns, now_ns
@@ -325,8 +337,8 @@ def _scanner(lidar: Lidar, profile: Profile, settings: Settings,
             f'and the source timeout need {late_ns / 1e9:.3f} s')
     return Scanner(lidar, shapes, [m.polygon for m in profile.mutings], ScanLimits(
         lidar.beams, lidar.angle_min_rad, lidar.angle_increment_rad, settings.max_invalid_share,
-        settings.max_nothing_share, settings.max_blocked_rad, settings.frozen_scans,
-        settings.max_stamp_age_ns, settings.max_stamp_ahead_ns, period_ns,
+        settings.max_nothing_share, settings.max_blocked_rad, lidar.range_max_m,
+        settings.frozen_scans, settings.max_stamp_age_ns, settings.max_stamp_ahead_ns, period_ns,
         int(period_ns / settings.min_rate_share)), profile.min_points, profile.scans)
 
 
@@ -334,8 +346,8 @@ def _command_limits(profile: Profile, settings: Settings) -> CommandLimits:
     limits = profile.limits
     return CommandLimits(
         limits['max_speed_mps'], limits['max_reverse_mps'], limits['max_turn_radps'],
-        settings.command_timeout_ns, 500 * _MS, settings.max_stamp_age_ns,
-        settings.max_stamp_ahead_ns)
+        settings.command_timeout_ns, settings.neutral_ns // 2, 500 * _MS,
+        settings.max_stamp_age_ns, settings.max_stamp_ahead_ns)
 
 
 def sentence(state: State, reasons: str) -> str:

@@ -3,7 +3,6 @@
 After REP-117: +inf is 'nothing in range', -inf is 'too close', NaN is a failed measurement.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from safety_reflex.reasons import Reason
 class ScanLimits:
     """What a site believes of its scanner.
 
-    beams, angle_min_rad and angle_increment_rad: the geometry the fields were computed for.
+    beams, angle_min_rad, angle_increment_rad and range_max_m: the scanner's, by its robot's file.
     max_invalid_share: NaN and out-of-range beams; max_nothing_share: +inf beams.
     max_blocked_rad: the widest run of invalid beams. frozen_scans: so many equal scans in a row.
     max_age_ns, max_ahead_ns: how far a stamp may lie behind and before the time of arrival.
@@ -29,6 +28,7 @@ class ScanLimits:
     max_invalid_share: float
     max_nothing_share: float
     max_blocked_rad: float
+    range_max_m: float
     frozen_scans: int
     max_age_ns: int
     max_ahead_ns: int
@@ -70,8 +70,8 @@ class ScanCheck:
                 or not abs(scan.angle_min_rad - limits.angle_min_rad) <= tolerance
                 or not abs(scan.angle_increment_rad - limits.angle_increment_rad) * limits.beams
                 <= tolerance
-                # An endless range would make +inf, 'nothing in range', a distance like any other.
-                or not 0 <= scan.range_min_m < scan.range_max_m < math.inf):
+                # A longer range would make +inf, 'nothing in range', a distance like any other.
+                or not 0 <= scan.range_min_m < scan.range_max_m <= 1.01 * limits.range_max_m):
             return reasons | {Reason.SCAN_GEOMETRY}
         return reasons | self._check_ranges(scan)
 

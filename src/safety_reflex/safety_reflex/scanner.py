@@ -44,6 +44,8 @@ class Scanner:
         # One comparison tells that nothing is in any field, which is nearly every scan.
         self._any_near = self._shapes[0].min(axis=0)
         self._any_far = self._shapes[1].max(axis=0)
+        near, far = self._shapes
+        self._nested = bool(np.all(near[1:] <= near[:-1]) and np.all(far[1:] >= far[:-1]))
         # A field around the scanner has no near side to compare with.
         self._around = [bool(near.max() < 1e-6) for near in self._shapes[0]]
         self._usual: tuple[int, int, bytes] | None = None
@@ -112,13 +114,26 @@ class Scanner:
                 self.all_clear = True
             return
         self.all_clear = False
-        for shape, (near, far) in enumerate(zip(*self._shapes, strict=True)):
-            np.less_equal(ranges, far, out=self._a)
-            np.greater_equal(ranges, near, out=self._b)
-            np.logical_and(self._a, self._b, out=self._a)
-            seen = too_close + int(np.count_nonzero(self._a)) >= self._min_points
-            self._hits[shape] = self._hits[shape] + 1 if seen else 0
+        if self._nested:
+            # What is in one field is in every larger one: only the smallest is to be found.
+            low, high = 0, len(self._hits)
+            while low < high:
+                middle = (low + high) // 2
+                low, high = (low, middle) if self._seen(middle, too_close) else (middle + 1, high)
+            self._hits[:low] = 0
+            self._hits[low:] += 1
+        else:
+            for shape in range(len(self._hits)):
+                seen = self._seen(shape, too_close)
+                self._hits[shape] = self._hits[shape] + 1 if seen else 0
         np.greater_equal(self._hits, self._scans, out=self.occupied)
+
+    def _seen(self, shape: int, too_close: int) -> bool:
+        """Whether enough beams of the newest scan end in a field."""
+        np.less_equal(self._ranges, self._shapes[1][shape], out=self._a)
+        np.greater_equal(self._ranges, self._shapes[0][shape], out=self._b)
+        np.logical_and(self._a, self._b, out=self._a)
+        return too_close + int(np.count_nonzero(self._a)) >= self._min_points
 
     def sighting(self, shape: int) -> Sighting | None:
         """The nearest beam in a field that is occupied."""

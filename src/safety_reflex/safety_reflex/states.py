@@ -39,7 +39,7 @@ class StateMachine:
         self.state = State.STARTING
         self.trip_count = 0
         self.latched_by: set[Reason] = set()
-        self._since: dict[Reason, int] = {}
+        self._bad_since_ns: int | None = None
         self._clear_since_ns: int | None = None
         self._reset_at_ns: int | None = None
         self._neutral_since_ns: int | None = None
@@ -61,12 +61,16 @@ class StateMachine:
 
         neutral: the chosen source sends fresh commands of zero.
         """
-        strongest, latching = Effect.NONE, set()
-        if active or self._since:
-            self._since = {r: self._since.get(r, now_ns) for r in active}
-            strongest = max(map(effect, active), default=Effect.NONE)
-        if strongest >= Effect.STOP:
-            latching = {r for r in active if effect(r) is Effect.LATCH or self._overdue(r, now_ns)}
+        strongest = max(map(effect, active), default=Effect.NONE)
+        latching = {r for r in active if effect(r) is Effect.LATCH}
+        # Whatever it is that is bad, and even if it is another thing each time.
+        bad = {r for r in active if effect(r) is Effect.STOP} - NEVER_LATCHES_WITH_TIME
+        if not bad:
+            self._bad_since_ns = None
+        elif self._bad_since_ns is None:
+            self._bad_since_ns = now_ns
+        elif now_ns - self._bad_since_ns >= self._limits.bad_data_latch_ns:
+            latching |= bad
         if self._limits.field_latches and self.may_move and Reason.PROTECTIVE_FIELD in active:
             latching.add(Reason.PROTECTIVE_FIELD)
         if self.state is State.STARTING:
@@ -101,10 +105,6 @@ class StateMachine:
             return False, f'refused: still {", ".join(holding)}'
         self._reset_at_ns, self._neutral_since_ns = now_ns, None
         return True, 'accepted: waiting for neutral commands'
-
-    def _overdue(self, reason: Reason, now_ns: int) -> bool:
-        return (effect(reason) is Effect.STOP and reason not in NEVER_LATCHES_WITH_TIME
-                and now_ns - self._since[reason] >= self._limits.bad_data_latch_ns)
 
     def _latch(self, causes: set[Reason]) -> None:
         if self.may_move:

@@ -13,7 +13,7 @@ from safety_reflex.reasons import Reason
 MS = 1_000_000
 LIMITS = CommandLimits(
     max_speed_mps=0.9, max_reverse_mps=0.2, max_turn_radps=1.2, timeout_ns=250 * MS,
-    fault_hold_ns=500 * MS, max_age_ns=250 * MS, max_ahead_ns=50 * MS)
+    neutral_age_ns=100 * MS, fault_hold_ns=500 * MS, max_age_ns=250 * MS, max_ahead_ns=50 * MS)
 
 
 def twist(v, w, stamp_ns, others=(0.0, 0.0, 0.0, 0.0)):
@@ -83,12 +83,22 @@ def test_a_neutral_command_under_way_at_a_reset_is_no_fault():
     assert found.wish(1010) == (0.0, 0.0)
 
 
-def test_a_clock_that_was_set_back_counts_after_a_reset():
+def test_a_clock_that_was_set_back_begins_anew():
     found = commander()
     found.command(twist(0.0, 0.0, 3_600_000 * MS), 3_600_000 * MS, 3_600_000 * MS)
-    found.accept_only_after(1000 * MS)
-    found.command(twist(0.4, 0.0, 1001 * MS), 1001 * MS, 1001 * MS)
-    assert found.wish(1001 * MS) == (0.4, 0.0)
+    found.command(twist(0.4, 0.0, 1000 * MS), 3_600_001 * MS, 1000 * MS)
+    assert found.reasons(3_600_001 * MS) == {Reason.COMMAND_STAMP}
+    found.forget_stamps()
+    found.command(twist(0.4, 0.0, 1001 * MS), 3_600_600 * MS, 1001 * MS)
+    assert found.wish(3_600_600 * MS) == (0.4, 0.0)
+
+
+def test_one_neutral_command_is_no_neutral_commander():
+    found = commander()
+    found.command(twist(0.0, 0.0, 0), 0, 0)
+    assert found.neutral(100 * MS)
+    assert not found.neutral(101 * MS)
+    assert found.fresh(101 * MS)
 
 
 NUMBER = st.one_of(st.floats(), st.sampled_from([0.0, 0.9, -0.2, 1.2, math.nan, math.inf]))

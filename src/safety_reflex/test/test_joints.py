@@ -114,6 +114,23 @@ def test_an_arm_that_is_held_elsewhere_is_captured_where_it_is():
     assert np.array_equal(found[-1][0], arm.run(0.5, drive=False)[-1][0])
 
 
+def test_one_wrong_sample_sends_the_arm_nowhere():
+    arm = Arm()
+    arm.run(0.1)
+    arm.send([np.full(N, 0.5)], (1.0,))
+    arm.run(0.2)
+    found = []
+    for _ in range(20):
+        arm.now += 20 * MS
+        arm.gate.on_joint_state(arm.states(), arm.now)
+        if not found or found[-1][1].any():
+            arm.gate.on_joint_state(arm.states(positions=arm.position + 1.0), arm.now)
+        out = arm.gate.stop(DT)
+        arm.position = out[0].copy()
+        found.append((out[0].copy(), out[1].copy()))
+    assert np.all(np.abs(np.diff([p for p, _ in found], axis=0)) <= ARM.max_velocity * DT)
+
+
 def test_silence_of_the_policy_is_a_stop():
     arm = Arm()
     arm.run(0.1)

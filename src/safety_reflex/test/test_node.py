@@ -1,12 +1,15 @@
 """The real node in its own process, over topics: what a base would see."""
 
+import contextlib
 import math
 import os
+import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -80,28 +83,38 @@ class Robot(Node):
         self._policy.publish(command)
 
 
-@pytest.fixture
-def system(tmp_path):
-    env = os.environ | {'ROS_DOMAIN_ID': DOMAIN, 'ROS_LOG_DIR': str(tmp_path)}
-    process = subprocess.Popen(COMMAND, env=env, start_new_session=True)
+@contextlib.contextmanager
+def running(command, folder):
+    """The node and its robot: (robot, until)."""
+    env = os.environ | {'ROS_DOMAIN_ID': DOMAIN, 'ROS_LOG_DIR': str(folder)}
+    process = subprocess.Popen(command, env=env, start_new_session=True)
     context = Context()
     rclpy.init(context=context, domain_id=int(DOMAIN))
     robot = Robot(context)
+    robot.process = process
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(robot)
 
-    def until(condition, seconds=10.0):
+    def until(condition, seconds=15.0):
         end = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < end, f'state {robot.state}, {robot.states[-1:]}'
             executor.spin_once(timeout_sec=0.05)
 
-    yield robot, until
-    os.killpg(process.pid, signal.SIGINT)
-    code = process.wait(10)
-    robot.destroy_node()
-    rclpy.try_shutdown(context=context)
+    try:
+        yield robot, until
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        code = process.wait(10)
+        robot.destroy_node()
+        rclpy.try_shutdown(context=context)
     assert code == 0
+
+
+@pytest.fixture
+def system(tmp_path):
+    with running(COMMAND, tmp_path) as found:
+        yield found
 
 
 def reset(robot, until):
@@ -153,3 +166,49 @@ def test_it_refuses_a_configuration_that_it_cannot_trust(name, value, sentence, 
                           text=True, timeout=30, check=False)
     assert done.returncode == 2
     assert sentence in done.stderr
+
+
+def unprivileged():
+    """A command prefix under which nobody gets a real-time priority or locked memory."""
+    if os.geteuid() != 0:
+        return []
+    setpriv = shutil.which('setpriv')
+    if setpriv is None:
+        pytest.skip('setpriv of util-linux is needed to take privileges away from root')
+    return [setpriv, '--bounding-set', '-sys_nice,-ipc_lock,-sys_resource']
+
+
+def test_without_a_priority_it_refuses_to_start_if_told_so(tmp_path):
+    env = os.environ | {'ROS_DOMAIN_ID': DOMAIN, 'ROS_LOG_DIR': str(tmp_path)}
+    done = subprocess.run([*unprivileged(), *COMMAND, '-p', 'without_realtime:=refuse'], env=env,
+                          capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 2
+    assert 'refuses to start: SCHED_FIFO 80 not given: Operation not permitted' in done.stderr
+
+
+def test_without_a_priority_it_says_so_and_caps_the_speed(tmp_path):
+    with running([*unprivileged(), *COMMAND], tmp_path) as (robot, until):
+        until(lambda: robot.state == 'LATCHED')
+        assert 'SCHED_FIFO 80 not given' in robot.states[-1]['realtime']
+        assert 'memory not locked' in robot.states[-1]['realtime']
+        assert reset(robot, until).success
+        until(lambda: robot.speed > 0.29)
+        assert robot.speed == pytest.approx(0.3)
+        assert 'speed_capped' in robot.reasons
+
+
+def test_priority_and_core_come_from_the_command_line_before_ros_starts(tmp_path):
+    parameters = tmp_path / 'parameters.yaml'
+    parameters.write_text('/**:\n  ros__parameters:\n    realtime_priority: 42\n    cpu: 0\n')
+    if os.geteuid() != 0:
+        pytest.skip('needs the right to a real-time priority')
+    with running([*COMMAND, '--params-file', str(parameters)], tmp_path) as (robot, until):
+        until(lambda: robot.state == 'LATCHED')
+        leader = psutil.Process(robot.process.pid)
+        node = next(p for p in leader.children(recursive=True) if p.name() == 'safety_reflex')
+        threads = {Path(f'/proc/{node.pid}/task/{t}/comm').read_text().strip(): int(t)
+                   for t in os.listdir(f'/proc/{node.pid}/task') if int(t) != node.pid}
+        for thread in (node.pid, threads['recv'], threads['recvUC']):
+            assert os.sched_getscheduler(thread) == os.SCHED_FIFO
+            assert os.sched_getparam(thread).sched_priority == 42
+            assert os.sched_getaffinity(thread) == {0}

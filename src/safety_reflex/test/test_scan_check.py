@@ -12,7 +12,8 @@ from safety_reflex.scan_check import ScanCheck, ScanLimits
 MS = 1_000_000
 LIMITS = ScanLimits(beams=360, angle_min_rad=-math.pi, angle_increment_rad=math.radians(1),
                     max_invalid_share=0.05, max_nothing_share=0.8, max_blocked_rad=0.1,
-                    frozen_scans=3, max_age_ns=250 * MS, max_ahead_ns=50 * MS, period_ns=25 * MS,
+                    range_max_m=20.0, frozen_scans=3, max_age_ns=250 * MS,
+                    max_ahead_ns=50 * MS, period_ns=25 * MS,
                     slowest_period_ns=50 * MS)
 RNG = np.random.default_rng(1)
 
@@ -54,6 +55,7 @@ def test_good_scans_pass():
     (scan(angle_min_rad=-math.pi + 0.02), Reason.SCAN_GEOMETRY),
     (scan(range_max_m=math.nan), Reason.SCAN_GEOMETRY),
     (scan(range_max_m=math.inf, ranges=filled(math.inf)), Reason.SCAN_GEOMETRY),
+    (scan(range_max_m=3e38, ranges=filled(1e30)), Reason.SCAN_GEOMETRY),
 ])
 def test_a_bad_scan_has_its_own_reason(bad, reason):
     assert reason in checked(ScanCheck(LIMITS), bad)

@@ -14,8 +14,8 @@ from safety_reflex.scanner import Scanner
 from safety_reflex.shapes import circle
 
 MS, BEAMS, STEP = 1_000_000, 360, math.radians(1)
-LIDAR = Lidar('front', 'scan', (0.0, 0.0, 0.0), BEAMS, -math.pi, STEP, 40.0)
-LIMITS = ScanLimits(BEAMS, -math.pi, STEP, 0.05, 0.8, 0.2, 1000, 250 * MS, 50 * MS, 25 * MS,
+LIDAR = Lidar('front', 'scan', (0.0, 0.0, 0.0), BEAMS, -math.pi, STEP, 40.0, 20.0)
+LIMITS = ScanLimits(BEAMS, -math.pi, STEP, 0.05, 0.8, 0.2, 20.0, 1000, 250 * MS, 50 * MS, 25 * MS,
                     50 * MS)
 SMALL, LARGE = circle(1.0), circle(2.0)
 DOCK = ((0.3, -0.3), (1.5, -0.3), (1.5, 0.3), (0.3, 0.3))

@@ -141,3 +141,11 @@ class Storm(RuleBasedStateMachine):
 
 TestStorm = Storm.TestCase
 TestStorm.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_bad_data_that_changes_its_kind_latches_all_the_same():
+    driver = Driver().run()
+    for _ in range(15):
+        driver.hold(0.02, Reason.SCAN_INVALID)
+        driver.hold(0.02, Reason.ODOM_MALFORMED)
+    assert driver.machine.state is State.LATCHED
