@@ -29,7 +29,9 @@ NODES = {'safety_reflex', 'safety_monitor', 'policy_client', 'edge_case_recorder
 # topic -> the only node that may publish it
 PUBLISHERS = {'cmd_vel': 'safety_reflex', 'policy/cmd_vel': 'policy_client', 'scan': 'world',
               'odom': 'world', 'safety/state': 'safety_reflex', 'policy/status': 'policy_client',
-              'recorder/event': 'edge_case_recorder', 'safety/markers': 'safety_monitor'}
+              'recorder/event': 'edge_case_recorder', 'safety/markers': 'safety_monitor',
+              # The watchdog is no node: it speaks DDS without rclpy.
+              'safety/enable': '_CREATED_BY_BARE_DDS_APP_'}
 LISTENERS = {'scan': 'safety_reflex', 'odom': 'safety_reflex', 'policy/cmd_vel': 'safety_reflex',
              'cmd_vel': 'world', 'safety/state': 'policy_client'}
 TARGETS = {

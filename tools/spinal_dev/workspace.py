@@ -48,7 +48,8 @@ def _personal(variables: dict[str, str]) -> dict[str, str]:
     now = dict(os.environ)
     keep = ('ROS_DOMAIN_ID', 'ROS_LOG_DIR', 'RMW_IMPLEMENTATION', 'CYCLONEDDS_URI',
             'ROS_AUTOMATIC_DISCOVERY_RANGE', 'TERM', 'HOME', 'USER', 'CI')
-    return variables | {name: now[name] for name in keep if name in now}
+    return variables | {name: value for name, value in now.items()
+                        if name in keep or name.startswith(('SPINAL_', 'ROS_SECURITY_'))}
 
 
 def _sourced_workspace(ros: dict[str, str]) -> dict[str, str]:

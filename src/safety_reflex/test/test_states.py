@@ -1,5 +1,7 @@
 """The state machine: properties over random events, and each arrow by hand."""
 
+import os
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -140,7 +142,9 @@ class Storm(RuleBasedStateMachine):
 
 
 TestStorm = Storm.TestCase
-TestStorm.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+# SPINAL_LONG=1: a million steps.
+TestStorm.settings = settings(max_examples=25_000 if os.environ.get('SPINAL_LONG') else 60,
+                              stateful_step_count=40, deadline=None)
 
 
 def test_bad_data_that_changes_its_kind_latches_all_the_same():
