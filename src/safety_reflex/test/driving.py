@@ -26,12 +26,14 @@ PERIOD_MS = 25
 class Bench:
     """A robot at x, y, yaw, an optional person (a disc of 0.2 m), scans every 25 ms.
 
-    Fields are meant to be changed between steps: person, wish (v, w), scan_change, teleop.
+    Fields are meant to be changed between steps: person, wish (v, w), scan_change, teleop, and
+    silent, the scanners that have fallen silent.
     """
 
     def __init__(self, profile=PROFILE, speed_cap_mps=None, **settings):
         chosen = ReflexParameters(require_enable=False).settings()
-        self.lidar = profile.lidars[0]
+        self.lidars = profile.lidars
+        self.silent = set()
         self.reflex = Reflex(profile, replace(chosen, **settings), speed_cap_mps=speed_cap_mps)
         self.now_ns, self.x, self.y, self.yaw, self.v, self.w = 1_000 * MS, 0.0, 0.0, 0.0, 0.0, 0.0
         self.rng = np.random.default_rng(3)
@@ -60,12 +62,12 @@ class Bench:
     def stamp(self):
         return Time(sec=self.now_ns // 10 ** 9, nanosec=self.now_ns % 10 ** 9)
 
-    def scan(self):
-        lidar = self.lidar
-        angles = lidar.angle_min_rad + lidar.angle_increment_rad * np.arange(lidar.beams)
+    def scan(self, lidar):
+        x, y, yaw = lidar.pose
+        angles = yaw + lidar.angle_min_rad + lidar.angle_increment_rad * np.arange(lidar.beams)
         ranges = 8 + self.rng.normal(0, 0.01, lidar.beams)
         if self.person is not None:
-            dx, dy = self.seen(self.person)
+            dx, dy = np.subtract(self.seen(self.person), (x, y))
             along = dx * np.cos(angles) + dy * np.sin(angles)
             across = np.abs(-dx * np.sin(angles) + dy * np.cos(angles))
             hit = (along > 0) & (across < 0.2)
@@ -106,10 +108,11 @@ class Bench:
             self.send(self.twist(self.wish if free else (0.0, 0.0)))
         if self.teleop is not None:
             self.send(self.twist(self.teleop), teleop=True)
-        if scan:
-            data = self.scan()
-            self.glimpsed = self.reflex.glimpse(0, data, self.now_ns)
-            self.reflex.on_scan(0, data, self.at)
+        for index, lidar in enumerate(self.lidars if scan else ()):
+            if index not in self.silent:
+                data = self.scan(lidar)
+                self.glimpsed = self.reflex.glimpse(index, data, self.now_ns)
+                self.reflex.on_scan(index, data, self.at)
         _, self.v, self.w = self.reflex.decide(self.at)
         self.x += self.v * math.cos(self.yaw) * PERIOD_MS / 1000
         self.y += self.v * math.sin(self.yaw) * PERIOD_MS / 1000

@@ -244,6 +244,37 @@ def test_a_profile_may_slow_or_forbid_the_escape(limit):
     assert bench.v == pytest.approx(-limit)
 
 
+def two_scanners():
+    """One at the front left corner, one at the rear right: each sees three quarters."""
+    lidar = PROFILE.lidars[0]
+    turn = 1.5 * math.pi / (lidar.beams - 1)
+    corner = dataclasses.replace(lidar, name='front_left', topic='scan_front',
+                                 pose=(0.4, 0.3, math.pi / 4), angle_min_rad=-0.75 * math.pi,
+                                 angle_increment_rad=turn)
+    other = dataclasses.replace(corner, name='rear_right', topic='scan_rear',
+                                pose=(-0.4, -0.3, -0.75 * math.pi))
+    return Bench(dataclasses.replace(PROFILE, lidars=(corner, other)))
+
+
+@pytest.mark.parametrize(('aside', 'source'), [
+    ((0.9, 0.9), 'front_left'), ((-0.9, -0.9), 'rear_right')])
+def test_of_two_scanners_either_stops_it_and_is_named(aside, source):
+    bench = two_scanners().started(0.5)
+    bench.person = (bench.x + aside[0], aside[1])
+    assert bench.step() is State.STOPPED
+    assert bench.status['source'] == source
+    assert 0.3 < float(bench.status['distance_m']) < 0.8
+
+
+@pytest.mark.parametrize('index', [0, 1])
+def test_of_two_scanners_neither_may_fall_silent(index):
+    bench = two_scanners().started(0.5)
+    bench.silent = {index}
+    bench.steps(0.2)
+    assert bench.state is State.STOPPED
+    assert Reason.SCAN_LOST in bench.reasons
+
+
 def test_an_estop_latches_pressed_or_silent():
     bench = Bench(estop_topics=('safety/estop/front',))
     bench.press('safety/estop/front', False)

@@ -32,13 +32,16 @@ def main() -> int:
     out = (options.out or Path('out/replay') / options.file.name.split('.')[0]).resolve()
     out.mkdir(parents=True, exist_ok=True)
     robot_file = share() / 'config/robots' / f'{options.robot}.yaml'
+    fields = options.fields or options.robot
     if scans:
-        robot_file = _robot_with_scanner(robot_file, len(scans[0].ranges), out)
+        robot_file = _robot_with_scanner(robot_file, len(scans[0].ranges), options.rate, out)
     os.environ['ROS_DOMAIN_ID'] = str(random.SystemRandom().randint(110, 210))
     reflex = Group([
         'ros2', 'run', 'safety_reflex', 'safety_reflex', '--ros-args',
         '-p', f'robot_file:={robot_file}',
-        '-p', f'fields_file:={share() / "config/robots" / f"{options.robot}.fields.yaml"}'],
+        '-p', f'fields_file:={share() / "config/robots" / f"{fields}.fields.yaml"}',
+        # Nothing moves here, so there is no second channel; and no real time is promised.
+        '-p', 'require_enable:=false', '-p', 'without_realtime:=go'],
         out / 'reflex.log', os.environ | {'ROS_LOG_DIR': str(out)})
     rclpy.init()
     try:
@@ -64,6 +67,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='./dev replay', description=__doc__)
     parser.add_argument('file', type=Path, help='.log or .log.gz (CARMEN), a bag, an .mcap')
     parser.add_argument('--robot', default='amr', help='whose fields are tried')
+    parser.add_argument('--fields', help='other fields than the robot\'s own, as in amr_dock')
     parser.add_argument('--rate', type=float, default=20.0, help='scans a second of a CARMEN log')
     parser.add_argument('--speed', type=float, default=0.5,
                         help='m/s asked for where the recording holds no commands')
@@ -84,11 +88,12 @@ def _read(options: argparse.Namespace) -> tuple[list[CarmenScan], list[Recorded]
     return [], from_bag(options.file)
 
 
-def _robot_with_scanner(robot_file: Path, beams: int, out: Path) -> Path:
+def _robot_with_scanner(robot_file: Path, beams: int, rate_hz: float, out: Path) -> Path:
     """The robot with the scanner of the log: `beams` over 180 degrees, looking forward."""
     robot = yaml.safe_load(robot_file.read_text())
     robot['lidars'] = [robot['lidars'][0] | {
-        'beams': beams, 'angle_min_rad': -1.5707963, 'angle_max_rad': 1.5707963}]
+        'beams': beams, 'angle_min_rad': -1.5707963, 'angle_max_rad': 1.5707963,
+        'rate_hz': rate_hz, 'range_max_m': 100.0}]
     path = out / 'robot.yaml'
     path.write_text(yaml.safe_dump(robot))
     return path
