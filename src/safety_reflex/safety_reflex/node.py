@@ -103,7 +103,7 @@ class SafetyReflex(Node):
 
         def on(kind: Any, topic: str, qos: QoSProfile, callback: Any) -> None:
             self.create_subscription(kind, topic, callback, qos, raw=True)
-        for index, scanner in enumerate(reflex.scanners):
+        for index, scanner in enumerate(reflex.guard.scanners):
             on(LaserScan, scanner.lidar.topic, SENSOR, partial(self._on_scan, index))
         on(Odometry, 'odom', SENSOR,
            lambda data: reflex.odometry.take(data, self._instant().now_ns))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from node_kit import parameter
-from safety_reflex.reflex import Settings
+from safety_reflex.settings import Settings
 
 _MS = 1_000_000
 

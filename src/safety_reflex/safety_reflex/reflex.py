@@ -1,67 +1,37 @@
 """The reflex without ROS: bytes and times in, limited velocities and set points out, and why.
 
-    bytes -> cdr -> scanner, odometry, flags, commander, joints -> reasons -> states -> gates
+    bytes -> cdr -> guard, odometry, flags, commander, joints -> reasons -> states -> gates
 
 Every `on_*` only takes in what arrived; `decide` is the one place where all of it becomes a
 verdict. It runs after every scan and on every tick, so a command is never what makes it look.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from safety_reflex import cdr
 from safety_reflex.commander import Arbiter, Commander, CommandLimits
-from safety_reflex.fields import in_use
 from safety_reflex.flags import Flag, MutingTimer, estop_reason
 from safety_reflex.gate import Gate, GateLimits
+from safety_reflex.guard import Guard, Motions
 from safety_reflex.joints import JointGate, JointTimes
-from safety_reflex.motion import leads_away, time_to_collision
 from safety_reflex.odometry import Odometry
-from safety_reflex.profile import Lidar, Profile, ProfileError
+from safety_reflex.profile import Profile
 from safety_reflex.publishers import Publishers
 from safety_reflex.reasons import Effect, Reason, effect
-from safety_reflex.scan_check import ScanLimits
-from safety_reflex.scanner import Scanner
-from safety_reflex.shapes import Polygon, area
+from safety_reflex.settings import Settings
 from safety_reflex.states import State, StateLimits, StateMachine
 from safety_reflex.times import Instant, Timekeeper, fresh
 
 _MS = 1_000_000
 # Longer pauses of the loop never become one large step of a ramp.
 _MAX_STEP_S = 0.05
+# What odometry says of a speed that was granted.
+_MUTED_SLACK_MPS = 0.02
 # Buttons and the enable speak at 10 Hz and 20 Hz or more; two and a half periods of silence end it.
 _ESTOP_TIMEOUT_NS, _ENABLE_TIMEOUT_NS = 250 * _MS, 125 * _MS
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a target chooses; times in nanoseconds, shares of one."""
-
-    source_timeout_ns: int
-    command_timeout_ns: int
-    clear_ns: int
-    neutral_ns: int
-    bad_data_latch_ns: int
-    loop_gap_ns: int
-    max_stamp_age_ns: int
-    max_stamp_ahead_ns: int
-    odom_lag_ns: int
-    odom_tolerance: tuple[float, float]
-    max_invalid_share: float
-    max_nothing_share: float
-    max_blocked_rad: float
-    min_rate_share: float
-    frozen_scans: int
-    escape_speed_mps: float
-    command_topic: str
-    teleop_topic: str
-    estop_topics: tuple[str, ...]
-    require_enable: bool
-    field_latches: bool
-    logical_time: bool
 
 
 class Reflex:
@@ -73,19 +43,8 @@ class Reflex:
 
     def __init__(self, profile: Profile, settings: Settings, *, own_prefix: bytes = b'',
                  speed_cap_mps: float | None = None) -> None:
-        if profile.approach.reaction_s * 1e9 < settings.source_timeout_ns:
-            raise ProfileError(
-                f'reaction_s = {profile.approach.reaction_s}: must not be shorter than the source '
-                f'timeout of {settings.source_timeout_ns / 1e9} s, for which a lost scan is unseen')
         self.profile, self._settings, self._cap_mps = profile, settings, speed_cap_mps
-        shapes = list(dict.fromkeys([s.polygon for s in profile.sets]
-                                    + [s.polygon for s in profile.slow]))
-        self._stop_shapes = [shapes.index(s.polygon) for s in profile.sets]
-        self._slow_shapes = np.array([shapes.index(s.polygon) for s in profile.slow], int)
-        self._slow_limits = np.array([s.limit_mps for s in profile.slow])
-        self._areas = [area(s.polygon) for s in profile.sets]
-        self._reach_m = float(2 * max(np.hypot(x, y) for shape in shapes for x, y in shape))
-        self.scanners = [_scanner(lidar, profile, settings, shapes) for lidar in profile.lidars]
+        self.guard = Guard(profile, settings)
         self.times = Timekeeper(logical=settings.logical_time, frozen_ns=settings.loop_gap_ns)
         commands = _command_limits(profile, settings)
         self.arbiter = Arbiter(Commander(settings.command_topic, commands),
@@ -111,12 +70,12 @@ class Reflex:
         self._decided_at_ns: int | None = None
         self._joints_at_ns: int | None = None
         self._active: set[Reason] = set()
-        self._set_in_use, self._scale, self._chosen = 0, 1.0, ''
+        self._scale, self._chosen = 1.0, ''
 
     # What arrives
 
     def on_scan(self, index: int, data: bytes, at: Instant) -> None:
-        scanner = self.scanners[index]
+        scanner = self.guard.scanners[index]
         try:
             scan = cdr.read_scan(data, scanner.lidar.beams)
         except cdr.MalformedMessage:
@@ -147,7 +106,7 @@ class Reflex:
         if (self._settings.logical_time or self._muted is not None or before is None
                 or Reason.ESCAPING in self._active
                 or now_ns - before > self._settings.loop_gap_ns
-                or not self.scanners[index].glimpse(data, self._stop_shapes[self._set_in_use])):
+                or not self.guard.glimpse(index, data)):
             return None
         try:
             stamp_ns = cdr.read_stamp(data)
@@ -171,11 +130,11 @@ class Reflex:
             active |= commander.reasons(now_ns)
         if commander is not None and not commander.fresh(now_ns):
             active.add(Reason.COMMAND_STALE)
-        if self.mutings:
-            self._muted = next((i for i, m in enumerate(self.mutings) if m.active(now_ns)), None)
-        if self._stop_field_occupied():
+        motions = (self.odometry.velocity, self.gate.output)
+        if self.guard.occupied(motions):
             active.add(Reason.PROTECTIVE_FIELD)
-        self._scale = self._slow_down(wish, active)
+        self._scale, slower = self.guard.slow_down(wish, self._caps(now_ns, motions))
+        active |= slower
         self._active = active
         if self.machine.update(
                 now_ns, active, sources_fresh=self._sources_fresh(now_ns),
@@ -185,13 +144,13 @@ class Reflex:
                 self.joints.accept_only_after(at.ros_ns)
         if self.machine.may_move:
             v, w = self.gate.drive((self._scale * wish[0], self._scale * wish[1]), dt_s)
-        elif (creep := self._escape(wish, commander)) is not None:
+        elif self._may_escape(commander) and (creep := self.guard.escape(wish)) is not None:
             active.add(Reason.ESCAPING)
             v, w = self.gate.drive(creep, dt_s)
         else:
             v, w = self.gate.stop(dt_s)
         self.odometry.granted(now_ns, v, w)
-        return max(scanner.stamp_ns for scanner in self.scanners), v, w
+        return max(scanner.stamp_ns for scanner in self.guard.scanners), v, w
 
     def decide_joints(self, at: Instant) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """The joints' next (positions, velocities); None without an arm, or before it was heard."""
@@ -214,17 +173,15 @@ class Reflex:
 
     def status(self, now_ns: int) -> Mapping[str, str]:
         """The values of safety/state that this class knows."""
-        shape = self._stop_shapes[self._set_in_use]
-        nearest = min(filter(None, (s.sighting(shape) for s in self.scanners)),
-                      key=lambda s: s.distance_m, default=None)
-        ages = [now_ns - s.at_ns for s in self.scanners if s.at_ns is not None]
+        nearest = self.guard.nearest()
+        ages = [now_ns - s.at_ns for s in self.guard.scanners if s.at_ns is not None]
         return {
             'state': self.machine.state,
             'reasons': ','.join(self.machine.reasons(self._active)),
             'source': nearest.source if nearest else '',
             'beam': str(nearest.beam) if nearest else '',
             'distance_m': f'{nearest.distance_m:.3f}' if nearest else '',
-            'zone': self.profile.sets[self._set_in_use].name,
+            'zone': self.guard.set_in_use.name,
             'muting': '' if self._muted is None else self.mutings[self._muted].muting.name,
             'scan_age_ms': f'{max(ages) / _MS:.1f}' if ages else '',
             'trip_count': str(self.machine.trip_count),
@@ -245,67 +202,31 @@ class Reflex:
         gap = {Reason.LOOP_GAP} if now_ns - before > self._settings.loop_gap_ns else set()
         return min(max(now_ns - before, 0) / 1e9, _MAX_STEP_S), gap
 
-    def _stop_field_occupied(self) -> bool:
-        """Whether a field that guards the measured or the granted motion holds something.
+    def _caps(self, now_ns: int, motions: Motions) -> dict[Reason, float]:
+        """What limits the speed without anything in a field; and whether a muting may blind one.
 
-        Both count, so the larger of the two wins.
+        A muting slows at once, and takes effect when the robot is as slow as it asks.
         """
-        sets, guards = self.profile.sets, set[int]()
-        for v, w in (self.odometry.velocity, self.gate.output):
-            guards.update(in_use(sets, v, w, self._outline(v, w)))
-        self._set_in_use = max(guards, key=self._areas.__getitem__)
-        return any(scanner.occupied[self._stop_shapes[i]]
-                   for scanner in self.scanners if not scanner.all_clear for i in guards)
+        caps = {Reason.SPEED_CAPPED: self._cap_mps} if self._cap_mps is not None else {}
+        if self.mutings:
+            index = next((i for i, m in enumerate(self.mutings) if m.active(now_ns)), None)
+            if index is not None:
+                caps[Reason.MUTED] = self.mutings[index].muting.max_speed_mps
+                fastest = max(self.guard.outline(*motion) for motion in motions)
+                if fastest > caps[Reason.MUTED] + _MUTED_SLACK_MPS:
+                    index = None
+            self._muted = index
+        return caps
 
-    def _slow_down(self, wish: tuple[float, float], active: set[Reason]) -> float:
-        """The factor on the wish; one factor on both parts keeps its curvature."""
-        asked = self._outline(*wish)
-        limit = asked
-        if self._cap_mps is not None:
-            active.add(Reason.SPEED_CAPPED)
-            limit = min(limit, self._cap_mps)
-        if self._muted is not None:
-            active.add(Reason.MUTED)
-            limit = min(limit, self.mutings[self._muted].muting.max_speed_mps)
-        for scanner in self.scanners:
-            if scanner.all_clear:
-                continue
-            held = self._slow_limits[scanner.occupied[self._slow_shapes]]
-            if len(held) and held.min() < asked:
-                active.add(Reason.WARNING_FIELD)
-                limit = min(limit, float(held.min()))
-        scale = limit / asked if limit < asked else 1.0
-        horizon_s = self.profile.collision_time_s
-        if horizon_s > 0.0 and asked > 0.0:
-            time_s = time_to_collision(self._points(), self.profile.footprint,
-                                       self.profile.corner_radius_m, *wish, horizon_s)
-            if time_s < horizon_s:
-                active.add(Reason.APPROACH_FIELD)
-                scale = min(scale, time_s / horizon_s)
-        return scale
-
-    def _escape(self, wish: tuple[float, float],
-                commander: Commander | None) -> tuple[float, float] | None:
-        """The creep of a robot that an object in its field holds, if the operator leads it away."""
-        asked, limit = self._outline(*wish), self._settings.escape_speed_mps
+    def _may_escape(self, commander: Commander | None) -> bool:
+        """An operator, and nothing but an object in the field that holds the robot."""
         stopping = {reason for reason in self._active if effect(reason) >= Effect.STOP}
-        if (self.machine.state is not State.STOPPED or commander is not self.arbiter.teleop
-                or asked == 0.0 or limit == 0.0 or not stopping <= {Reason.PROTECTIVE_FIELD}):
-            return None
-        scale = min(1.0, limit / asked)
-        v, w = scale * wish[0], scale * wish[1]
-        return (v, w) if leads_away(self._points(), self.profile.footprint, v, w) else None
-
-    def _points(self) -> NDArray[np.float64]:
-        return np.concatenate([scanner.points(self._reach_m) for scanner in self.scanners])
-
-    def _outline(self, v_mps: float, w_radps: float) -> float:
-        """Speed of the outline's fastest point."""
-        return abs(v_mps) + abs(w_radps) * self.profile.corner_radius_m
+        return (self.machine.state is State.STOPPED and commander is self.arbiter.teleop
+                and stopping <= {Reason.PROTECTIVE_FIELD})
 
     def _source_reasons(self, now_ns: int) -> set[Reason]:
         active = self.odometry.reasons(now_ns) | self.publishers.reasons()
-        for scanner in self.scanners:
+        for scanner in self.guard.scanners:
             active |= scanner.reasons
             if not fresh(scanner.at_ns, now_ns, self._settings.source_timeout_ns):
                 active.add(Reason.SCAN_LOST)
@@ -321,25 +242,10 @@ class Reflex:
     def _sources_fresh(self, now_ns: int) -> bool:
         timeout = self._settings.source_timeout_ns
         return (self.odometry.fresh(now_ns)
-                and all(fresh(s.at_ns, now_ns, timeout) for s in self.scanners)
+                and all(fresh(s.at_ns, now_ns, timeout) for s in self.guard.scanners)
                 and all(flag.heard() for flag in self.estops.values())
                 and (not self._settings.require_enable or self.enable.holds(now_ns))
                 and (self.joints is None or self.joints.fresh(now_ns)))
-
-
-def _scanner(lidar: Lidar, profile: Profile, settings: Settings,
-             shapes: list[Polygon]) -> Scanner:
-    period_ns = int(1e9 / lidar.rate_hz)
-    late_ns = int((profile.scans - 1) * period_ns) + settings.source_timeout_ns
-    if profile.approach.reaction_s * 1e9 < late_ns:
-        raise ProfileError(
-            f'reaction_s = {profile.approach.reaction_s}: {profile.scans} scans of {lidar.name} '
-            f'and the source timeout need {late_ns / 1e9:.3f} s')
-    return Scanner(lidar, shapes, [m.polygon for m in profile.mutings], ScanLimits(
-        lidar.beams, lidar.angle_min_rad, lidar.angle_increment_rad, settings.max_invalid_share,
-        settings.max_nothing_share, settings.max_blocked_rad, lidar.range_max_m,
-        settings.frozen_scans, settings.max_stamp_age_ns, settings.max_stamp_ahead_ns, period_ns,
-        int(period_ns / settings.min_rate_share)), profile.min_points, profile.scans)
 
 
 def _command_limits(profile: Profile, settings: Settings) -> CommandLimits:

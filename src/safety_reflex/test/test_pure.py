@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 PURE = (
-    'black_box', 'cdr', 'commander', 'derivation', 'fields', 'flags', 'gate', 'joints', 'latency',
-    'markers', 'motion', 'odometry', 'parameters', 'profile', 'promises', 'publishers', 'realtime',
-    'reasons', 'reflex', 'scan_check', 'scanner', 'shapes', 'states', 'times', 'yaml_file')
+    'black_box', 'cdr', 'commander', 'derivation', 'fields', 'flags', 'gate', 'guard', 'joints',
+    'latency', 'markers', 'motion', 'odometry', 'parameters', 'profile', 'promises', 'publishers', 'realtime',
+    'reasons', 'reflex', 'scan_check', 'scanner', 'settings', 'shapes', 'states', 'times',
+    'yaml_file')
 
 
 def test_pure_modules_import_without_rclpy():

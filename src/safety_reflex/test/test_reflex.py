@@ -192,9 +192,9 @@ def test_teleoperation_beats_the_policy_and_the_policy_comes_back_through_neutra
     assert bench.v == pytest.approx(0.6)
 
 
-def blocked_ahead(gap=0.15):
+def blocked_ahead(gap=0.15, **settings):
     """A robot that an object in front holds in STOPPED."""
-    bench = Bench().started(0.8)
+    bench = Bench(**settings).started(0.8)
     bench.person = (bench.x + 0.4 + gap + 0.2 + 0.9, bench.y)
     while bench.state is not State.STOPPED or bench.v:
         bench.step()
@@ -237,8 +237,7 @@ def test_the_policy_never_escapes_and_nobody_does_under_another_cause():
 
 @pytest.mark.parametrize('limit', [0.0, 0.05])
 def test_a_profile_may_slow_or_forbid_the_escape(limit):
-    bench = blocked_ahead()
-    bench.reflex._settings = dataclasses.replace(bench.reflex._settings, escape_speed_mps=limit)
+    bench = blocked_ahead(escape_speed_mps=limit)
     bench.teleop = (-0.2, 0.0)
     bench.steps(1.0)
     assert bench.v == pytest.approx(-limit)
@@ -387,6 +386,19 @@ def test_muting_lets_it_dock_slowly_and_for_a_time():
     hold(25.0)
     assert bench.state is State.STOPPED
     assert bench.status['muting'] == ''
+
+
+def test_muting_blinds_nothing_before_the_robot_is_slow():
+    bench = drawn()
+    bench.steps(0.3)
+    bench.reset()
+    bench.wish = (0.5, 0.0)
+    bench.steps(2.0)
+    bench.person = (bench.x + 1.2, bench.y)
+    bench.reflex.mutings[0].flag.take(TRUE, bench.now_ns)
+    bench.steps(0.1)
+    assert bench.state is State.STOPPED
+    assert Reason.PROTECTIVE_FIELD in bench.reasons
 
 
 def test_an_hour_s_jump_of_the_clock_latches_and_can_be_reset():
