@@ -5,9 +5,9 @@ import sys
 
 PURE = (
     'black_box', 'cdr', 'commander', 'derivation', 'fields', 'flags', 'gate', 'guard', 'joints',
-    'latency', 'markers', 'motion', 'odometry', 'parameters', 'profile', 'promises', 'publishers', 'realtime',
-    'reasons', 'reflex', 'scan_check', 'scanner', 'settings', 'shapes', 'states', 'times',
-    'yaml_file')
+    'latency', 'markers', 'motion', 'odometry', 'parameters', 'profile', 'promises', 'publishers',
+    'realtime', 'reasons', 'reflex', 'scan_check', 'scanner', 'settings', 'shapes', 'states',
+    'times', 'yaml_file')
 
 
 def test_pure_modules_import_without_rclpy():
