@@ -36,6 +36,7 @@ from safety_reflex.latency import LatencyHistogram
 from safety_reflex.parameters import ReflexParameters
 from safety_reflex.profile import ProfileError, load_profile
 from safety_reflex.publishers import PREFIX_BYTES
+from safety_reflex.reasons import Reason
 from safety_reflex.reflex import Reflex, sentence
 from safety_reflex.states import State
 from safety_reflex.times import Instant
@@ -48,6 +49,8 @@ _LEVELS = {State.STARTING: DiagnosticStatus.STALE, State.RUNNING: DiagnosticStat
            State.SLOWED: DiagnosticStatus.WARN, State.STOPPED: DiagnosticStatus.ERROR,
            State.LATCHED: DiagnosticStatus.ERROR}
 _STATE_S, _LOOK_S = 0.1, 0.25
+# A new reason is told so soon; a new state at once.
+_NEWS_S = 0.02
 # A chore waits for the end of a scan's work for at most this long.
 _CHORE_SLACK_S = 0.03
 
@@ -73,6 +76,7 @@ class SafetyReflex(Node):
                               speed_cap_mps=p.capped_speed_mps if capped else None)
         self._latency = LatencyHistogram(p.deadline_ms * 1000)
         self._shown: tuple[str, str] = ('', '')
+        self._shown_active: frozenset[Reason] = frozenset()
         # Without simulated time ROS time is the system's, and asking for it directly is cheaper.
         self._ros_ns = time.time_ns if not self.get_parameter('use_sim_time').value else (
             lambda: self.get_clock().now().nanoseconds)
@@ -188,7 +192,8 @@ class SafetyReflex(Node):
     def _chore(self, slack_s: float) -> None:
         """One thing that people and not the robot wait for, right behind a scan's work."""
         late_s = time.monotonic() - slack_s
-        if late_s > self._state_due_s:
+        news = self._reflex.active != self._shown_active
+        if late_s > self._state_due_s - (_STATE_S - _NEWS_S if news else 0.0):
             self._publish_state()
         elif late_s > self._look_due_s:
             look, topic = self._protected[self._looked % len(self._protected)]
@@ -199,6 +204,7 @@ class SafetyReflex(Node):
 
     def _publish_state(self) -> None:
         self._state_due_s = time.monotonic() + _STATE_S
+        self._shown_active = self._reflex.active
         values = dict(self._reflex.status(self._instant().now_ns))
         latency = self._latency
         values |= {'reflex_us': f'{latency.last_us:.0f}',

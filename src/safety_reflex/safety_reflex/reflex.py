@@ -189,6 +189,11 @@ class Reflex:
             'second_publisher_on': ','.join(self.publishers.topics()),
         }
 
+    @property
+    def active(self) -> frozenset[Reason]:
+        """What held at the last verdict."""
+        return frozenset(self._active)
+
     def _forget_stamps(self) -> None:
         """Stamps from before a jump of the clock say nothing about those after it."""
         self.arbiter.forget_stamps()

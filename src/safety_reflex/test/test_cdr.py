@@ -4,13 +4,14 @@ import contextlib
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import TwistStamped
+from geometry_msgs.msg import Twist, TwistStamped
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nav_msgs.msg import Odometry
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import LaserScan
 from std_msgs.msg import Bool
+from trajectory_msgs.msg import JointTrajectory
 
 from safety_reflex import cdr
 
@@ -57,6 +58,25 @@ def test_what_the_writer_writes_is_what_rclpy_reads(frame):
     assert message.twist.linear.y == message.twist.angular.x == 0.0
 
 
+def test_a_base_that_wants_twist_gets_twist():
+    message = deserialize_message(cdr.TwistWriter().write(7, 0.4, -0.2), Twist)
+    assert (message.linear.x, message.angular.z) == (0.4, -0.2)
+    assert message.linear.y == message.angular.x == 0.0
+
+
+@pytest.mark.parametrize('names', [('a',), ('shoulder_pan', 'lift', 'x'), ('ab', 'abc', 'abcd')])
+def test_a_set_point_is_what_rclpy_reads(names):
+    positions, velocities = np.arange(len(names)) + 0.5, -np.arange(len(names)) - 0.25
+    data = cdr.JointTrajectoryWriter(names, 20_000_000).write(3_000_000_007, positions, velocities)
+    message = deserialize_message(data, JointTrajectory)
+    assert message.joint_names == list(names)
+    assert (message.header.stamp.sec, message.header.stamp.nanosec) == (3, 7)
+    assert list(message.points[0].positions) == positions.tolist()
+    assert list(message.points[0].velocities) == velocities.tolist()
+    assert message.points[0].time_from_start.nanosec == 20_000_000
+    assert list(cdr.read_joint_trajectory(data).positions[0]) == positions.tolist()
+
+
 def test_bool_is_never_guessed():
     assert cdr.read_bool(serialize_message(Bool(data=True))) is True
     assert cdr.read_bool(serialize_message(Bool(data=False))) is False
@@ -66,7 +86,7 @@ def test_bool_is_never_guessed():
 
 
 READERS = [lambda data: cdr.read_scan(data, 720), cdr.read_twist_stamped, cdr.read_odometry,
-           cdr.read_bool]
+           cdr.read_bool, cdr.read_joint_state, cdr.read_joint_trajectory, cdr.read_stamp]
 
 
 @settings(max_examples=300, deadline=None)

@@ -20,6 +20,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import LaserScan
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 CONFIG = Path(__file__).resolve().parents[3] / 'config'
@@ -38,6 +39,7 @@ class Robot(Node):
     def __init__(self, context):
         super().__init__('robot', context=context)
         self.distance, self.wish, self.rogue = 8.0, 0.5, False
+        self.ahead, self.teleop, self.muting = 8.0, None, False
         self.commands, self.states = [], []
         self._tick = 0
         self._scan = self.create_publisher(LaserScan, 'scan', SENSOR)
@@ -45,6 +47,8 @@ class Robot(Node):
         self._policy = self.create_publisher(TwistStamped, 'policy/cmd_vel', 1)
         self.create_subscription(TwistStamped, 'cmd_vel', self.commands.append, 1)
         self.create_subscription(DiagnosticArray, 'safety/state', self._on_state, LATCHED)
+        self._teleop = self.create_publisher(TwistStamped, 'teleop/cmd_vel', 1)
+        self._muting = self.create_publisher(Bool, 'safety/muting/dock', 1)
         self.reset = self.create_client(Trigger, 'safety/reset')
         self.create_timer(0.025, self._publish)
 
@@ -69,8 +73,8 @@ class Robot(Node):
         step = 2 * math.pi / 720
         scan = LaserScan(angle_min=-math.pi, angle_max=math.pi - step, angle_increment=step,
                          range_min=0.05, range_max=20.0,
-                         ranges=[self.distance + 0.001 * ((i + self._tick) % 7)
-                                 for i in range(720)])
+                         ranges=[(self.ahead if 330 < i < 390 else self.distance)
+                                 + 0.001 * ((i + self._tick) % 7) for i in range(720)])
         scan.header.stamp = now
         self._scan.publish(scan)
         odometry = Odometry()
@@ -81,6 +85,10 @@ class Robot(Node):
         command.twist.linear.x = math.nan if self.rogue else (
             self.wish if self.state in ('RUNNING', 'SLOWED') else 0.0)
         self._policy.publish(command)
+        self._muting.publish(Bool(data=self.muting))
+        if self.teleop is not None:
+            command.twist.linear.x = self.teleop
+            self._teleop.publish(command)
 
 
 @contextlib.contextmanager
@@ -212,3 +220,30 @@ def test_priority_and_core_come_from_the_command_line_before_ros_starts(tmp_path
             assert os.sched_getscheduler(thread) == os.SCHED_FIFO
             assert os.sched_getparam(thread).sched_priority == 42
             assert os.sched_getaffinity(thread) == {0}
+
+
+def test_an_operator_takes_over_creeps_out_of_a_field_and_docks(tmp_path):
+    fields = [word.replace('amr.fields', 'amr_dock.fields') for word in COMMAND]
+    with running(fields, tmp_path) as (robot, until):
+        until(lambda: robot.state == 'LATCHED')
+        assert reset(robot, until).success
+        until(lambda: robot.speed > 0.4)
+        robot.teleop = 0.1
+        until(lambda: robot.states[-1]['command_source'] == 'teleop/cmd_vel')
+        until(lambda: abs(robot.speed - 0.1) < 1e-6)
+        robot.teleop = None
+        until(lambda: robot.states[-1]['command_source'] == '' and robot.speed == 0.0)
+        robot.wish = 0.0
+        until(lambda: robot.states[-1]['command_source'] == 'policy/cmd_vel')
+
+        robot.ahead = 0.7                       # 0.3 m before the bumper
+        until(lambda: robot.state == 'STOPPED')
+        robot.teleop = -0.2
+        until(lambda: robot.speed == -0.1 and 'escaping' in robot.reasons)
+        robot.teleop = 0.2
+        until(lambda: robot.speed == 0.0)
+        robot.teleop, robot.muting = 0.1, True
+        until(lambda: robot.state == 'SLOWED' and robot.speed == pytest.approx(0.1))
+        assert robot.states[-1]['muting'] == 'dock'
+        robot.muting = False
+        until(lambda: robot.state == 'STOPPED')
