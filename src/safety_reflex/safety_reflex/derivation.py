@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from safety_reflex.fields import FieldSet, derive
+from safety_reflex.parameters import ReflexParameters
 from safety_reflex.profile import Profile, ProfileError, load_profile
 from safety_reflex.shapes import Polygon
 
@@ -61,6 +62,16 @@ def terms(profile: Profile) -> str:
             f'{profile.min_points} beams in {profile.scans} distinct scan(s)')
 
 
+def budget(profile: Profile, timeout_ms: float, latency_ms: float) -> str:
+    """What of the reaction time is spent, and what is left for the base, in one line."""
+    debounce_ms = max((profile.scans - 1) * 1000 / lidar.rate_hz for lidar in profile.lidars)
+    total_ms = 1000 * profile.approach.reaction_s
+    left_ms = total_ms - timeout_ms - debounce_ms - latency_ms
+    return (f't = {total_ms:.0f} ms = {timeout_ms:.0f} source timeout + {debounce_ms:.0f} debounce '
+            f'+ {latency_ms:.1f} measured from scan to stop + {left_ms:.1f} left until the base '
+            f'brakes')
+
+
 def _fastest(field_set: FieldSet, profile: Profile) -> float:
     """The largest speed of the outline that a set covers, within the robot's own limits."""
     limits = profile.limits
@@ -84,6 +95,11 @@ def main() -> int:
     parser.add_argument('--robot', type=Path, required=True, help='config/robots/<robot>.yaml')
     parser.add_argument('--fields', type=Path, required=True,
                         help='config/robots/<robot>.fields.yaml')
+    parser.add_argument('--timeout-ms', type=float, default=ReflexParameters.source_timeout_ms,
+                        help='source_timeout_ms of the reflex (default %(default)g)')
+    parser.add_argument('--latency-ms', type=float, default=3.0,
+                        help='measured from scan to stop: the largest stop_us of ./dev bench reflex '
+                             'on this robot (default %(default)g)')
     options = parser.parse_args()
     try:
         profile = load_profile(options.robot, options.fields)
@@ -91,5 +107,6 @@ def main() -> int:
         print(f'fields: {error}', file=sys.stderr)
         return 2
     print(terms(profile))
+    print(budget(profile, options.timeout_ms, options.latency_ms))
     print(markdown(profile))
     return 0

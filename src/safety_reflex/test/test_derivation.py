@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from driving import CONFIG
 
-from safety_reflex.derivation import markdown
+from safety_reflex.derivation import budget, markdown
 from safety_reflex.profile import ProfileError, load_profile
 
 README = Path(__file__).resolve().parents[1] / 'README.md'
@@ -23,6 +23,12 @@ def test_the_drawn_example_lacks_nothing():
     rows = markdown(shipped('amr_dock.fields.yaml')).splitlines()[2:]
     assert len(rows) == 4
     assert all(row.rstrip(' |').endswith('nothing') for row in rows), '\n'.join(rows)
+
+
+def test_the_measured_latency_is_part_of_the_reaction_time():
+    assert budget(shipped('amr_dock.fields.yaml'), 100.0, 5.1) == (
+        't = 150 ms = 100 source timeout + 25 debounce + 5.1 measured from scan to stop + 19.9 '
+        'left until the base brakes')
 
 
 def test_a_field_that_is_drawn_too_short_says_by_how_much(tmp_path):
