@@ -88,6 +88,6 @@ def _tell(reflex: Reflex, frame, wish_mps: float) -> None:
     odometry.twist.twist.linear.x, odometry.twist.twist.angular.z = frame.odometry.twist
     command.twist.linear.x = wish_mps
     at = Instant(frame.t_ns, frame.t_ns)
-    reflex.odometry.take(serialize_message(odometry), frame.t_ns)
+    reflex.odometry.take(serialize_message(odometry), at)
     reflex.on_command(serialize_message(command), at)
     reflex.on_scan(0, serialize_message(scan), at)

@@ -211,7 +211,7 @@ class _Drive:
     def _tell(self, reflex: Reflex, seen: Frame, at: Instant) -> None:
         lidar = PROFILE.lidars[0]
         wish = self._motion if reflex.machine.may_move else (0.0, 0.0)
-        reflex.odometry.take(messages.odometry(seen.t_ns, *seen.odometry.twist), at.now_ns)
+        reflex.odometry.take(messages.odometry(seen.t_ns, *seen.odometry.twist), at)
         reflex.on_command(messages.twist(at.ros_ns, *wish), at)
         scan = messages.scan(seen.t_ns, seen.ranges.tobytes(), lidar.angle_min_rad,
                              lidar.angle_increment_rad)

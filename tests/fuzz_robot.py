@@ -35,7 +35,7 @@ def profiles() -> tuple[Profile, Profile]:
     robot['lidars'].append(dict(robot['lidars'][0], name='rear', topic='scan_rear', beams=181,
                                 angle_min_rad=-1.57, angle_max_rad=1.57, pose=[-0.3, 0.1, 3.1]))
     fields |= {'collision_time_s': 2.0, 'muting': [{
-        'name': 'dock', 'topic': 'muting/dock', 'max_s': 5.0, 'max_speed_mps': 0.1,
+        'name': 'dock', 'topic': 'safety/muting/dock', 'max_s': 5.0, 'max_speed_mps': 0.1,
         'shape': {'polygon': [[0.4, -0.2], [1.0, -0.2], [1.0, 0.2], [0.4, 0.2]]}}]}
     with tempfile.TemporaryDirectory() as folder:
         for name, content in (('robot', robot), ('fields', fields)):
@@ -82,7 +82,7 @@ class Subject:
         elif channel in ('policy', 'teleop'):
             reflex.on_command(data, self.at, teleop=channel == 'teleop')
         elif channel == 'odom':
-            reflex.odometry.take(data, now_ns)
+            reflex.odometry.take(data, self.at)
         elif channel == 'estop':
             self.pressed = False    # until it is known again
             reflex.estops['safety/estop/a'].take(data, now_ns)
@@ -92,9 +92,9 @@ class Subject:
         elif channel == 'muting':
             reflex.mutings[0].flag.take(data, now_ns)
         elif reflex.joints is not None and channel == 'joints':
-            reflex.joints.on_joint_state(data, now_ns)
+            reflex.joints.on_joint_state(data, self.at)
         elif reflex.joints is not None:
-            reflex.joints.on_command(data, now_ns, self.at.ros_ns)
+            reflex.joints.on_command(data, self.at)
         self.counts[channel] += 1
 
     def honest(self, channel: str, wish: tuple[float, float] = (0.0, 0.0)) -> bytes:

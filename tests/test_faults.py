@@ -122,6 +122,7 @@ AMR = {
                        Reason.SCAN_MALFORMED),
     'odometry lost': (silent('odom'), Reason.ODOM_LOST),
     'odometry NaN': (sent('odom', odometry(math.nan)), Reason.ODOM_NOT_FINITE),
+    'odometry of an hour ago': (aged('odom', HOUR_NS), Reason.ODOM_STAMP),
     'odometry cut short': (sent('odom', lambda rig: b'\x00\x01\x00\x00' + bytes(40)),
                            Reason.ODOM_MALFORMED),
     'odometry says it stands': (sent('odom', odometry(0.0)), Reason.ODOM_CONTRADICTS),
@@ -164,6 +165,8 @@ AMR = {
 WITH_ARM = {
     'joint states lost': (silent('joint_states'), Reason.JOINTS_LOST),
     'joint states of NaN': (sent('joint_states', joints(math.nan)), Reason.JOINTS_NOT_FINITE),
+    'joint states of the future': (aged('joint_states', -HOUR_NS), Reason.JOINTS_STAMP),
+    'the arm does not follow': (sent('joint_states', joints(-0.9)), Reason.JOINTS_CONTRADICT),
     'a joint is missing': (sent('joint_states', joints(0.0, ARM[1:])), Reason.JOINTS_MALFORMED),
     'a second publisher of joint_states': (second(JointState, 'joint_states', SENSOR),
                                            Reason.SECOND_PUBLISHER),

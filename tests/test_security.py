@@ -104,7 +104,9 @@ class Base:
                          ranges=[8.0 + 0.001 * ((i + self._tick) % 7) for i in range(720)])
         scan.header.stamp = self.node.get_clock().now().to_msg()
         self._scan.publish(scan)
-        self._odom.publish(Odometry())
+        odometry = Odometry()
+        odometry.header.stamp = scan.header.stamp
+        self._odom.publish(odometry)
 
     def until(self, condition, seconds=20.0):
         end = time.monotonic() + seconds

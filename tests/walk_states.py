@@ -42,7 +42,7 @@ MS = 1_000_000
 START_NS = 100_000_000 * MS     # later than any jump of the clock goes back
 STATES = StateLimits(clear_ns=2_000 * MS, bad_data_latch_ns=1_000 * MS, neutral_ns=200 * MS,
                      reset_expires_ns=5_000 * MS)
-COMMANDS = CommandLimits(0.9, 0.2, 1.2, timeout_ns=250 * MS, neutral_age_ns=100 * MS,
+COMMANDS = CommandLimits(0.9, 0.2, 1.2, timeout_ns=250 * MS,
                          fault_hold_ns=500 * MS, max_age_ns=250 * MS, max_ahead_ns=50 * MS)
 GATE = GateLimits(0.8, 2.5, 5.0, 1.5, 5.0)
 CAUSES = [reason for reason in Reason if effect(reason) >= Effect.SLOW

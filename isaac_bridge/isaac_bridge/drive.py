@@ -60,4 +60,4 @@ class Enable:
         self._value, self._heard_ns = value, now_ns
 
     def holds(self, now_ns: int) -> bool:
-        return self._value and now_ns - self._heard_ns <= self._timeout_ns
+        return self._value and 0 <= now_ns - self._heard_ns <= self._timeout_ns

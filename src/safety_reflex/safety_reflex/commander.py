@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from safety_reflex.cdr import Twist
 from safety_reflex.reasons import Reason
-from safety_reflex.times import fresh
+from safety_reflex.times import Stamps, fresh
 
 
 @dataclass(frozen=True)
@@ -13,14 +13,12 @@ class CommandLimits:
     """Metres per second, radians per second; times in nanoseconds.
 
     max_age_ns and max_ahead_ns bound how far a stamp may lie behind and before the arrival.
-    neutral_age_ns: an older command is no sign of a commander that stays neutral.
     """
 
     max_speed_mps: float
     max_reverse_mps: float
     max_turn_radps: float
     timeout_ns: int
-    neutral_age_ns: int
     fault_hold_ns: int
     max_age_ns: int
     max_ahead_ns: int
@@ -29,36 +27,6 @@ class CommandLimits:
 # Between a command of exactly the limit and one above it lies the rounding of a float32 policy.
 _ROUNDING = 1e-3
 _NEUTRAL = 1e-3
-
-
-class Stamps:
-    """Whether a commander's stamps never go back, are of now, and come after the last reset."""
-
-    def __init__(self, max_age_ns: int, max_ahead_ns: int) -> None:
-        self._max_age_ns, self._max_ahead_ns = max_age_ns, max_ahead_ns
-        self._newest_ns = -1
-        self._only_after_ns = -1
-
-    def believable(self, stamp_ns: int, ros_now_ns: int) -> bool:
-        """False for a stamp that is replayed, stale or of the future."""
-        believable = stamp_ns >= self._newest_ns and (
-            -self._max_ahead_ns <= ros_now_ns - stamp_ns <= self._max_age_ns)
-        if believable:  # else one stamp of the future would make every later one a replay
-            self._newest_ns = stamp_ns
-        return believable
-
-    def may_move(self, stamp_ns: int) -> bool:
-        return stamp_ns > self._only_after_ns
-
-    def accept_only_after(self, stamp_ns: int) -> None:
-        """From now on a movement needs a command stamped later (the end of a reset).
-
-        A neutral one that was under way meanwhile is no replay.
-        """
-        self._only_after_ns, self._newest_ns = stamp_ns, min(self._newest_ns, stamp_ns)
-
-    def forget(self) -> None:
-        self._newest_ns = -1
 
 
 class Commander:
@@ -71,6 +39,7 @@ class Commander:
         self._wish = (0.0, 0.0)
         self._wish_at_ns: int | None = None
         self._last: Twist | None = None
+        self._neutral_run = 0
         self._faults: dict[Reason, int] = {}
 
     def command(self, twist: Twist, now_ns: int, ros_now_ns: int) -> None:
@@ -83,6 +52,7 @@ class Commander:
             self.fault(fault, now_ns)
         elif self._stamps.may_move(twist.stamp_ns) or is_neutral(twist.v_mps, twist.w_radps):
             self._wish, self._wish_at_ns = (twist.v_mps, twist.w_radps), now_ns
+            self._neutral_run = self._neutral_run + 1 if is_neutral(*self._wish) else 0
 
     def fault(self, reason: Reason, now_ns: int) -> None:
         self._faults[reason] = now_ns
@@ -90,7 +60,7 @@ class Commander:
 
     def forget(self) -> None:
         """Drop the wish: the next movement needs a fresh command."""
-        self._wish, self._wish_at_ns = (0.0, 0.0), None
+        self._wish, self._wish_at_ns, self._neutral_run = (0.0, 0.0), None, 0
 
     def forget_stamps(self) -> None:
         self._stamps.forget()
@@ -112,8 +82,8 @@ class Commander:
         return self._wish if self.fresh(now_ns) else (0.0, 0.0)
 
     def neutral(self, now_ns: int) -> bool:
-        return (is_neutral(*self._wish)
-                and fresh(self._wish_at_ns, now_ns, self._limits.neutral_age_ns))
+        """Whether it goes on sending zero: a single command is no sign of that."""
+        return self.fresh(now_ns) and self._neutral_run >= 2
 
     def _fault(self, twist: Twist, ros_now_ns: int) -> Reason | None:
         if not all(map(math.isfinite, (twist.v_mps, twist.w_radps, *twist.others))):

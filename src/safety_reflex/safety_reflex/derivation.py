@@ -98,8 +98,8 @@ def main() -> int:
     parser.add_argument('--timeout-ms', type=float, default=ReflexParameters.source_timeout_ms,
                         help='source_timeout_ms of the reflex (default %(default)g)')
     parser.add_argument('--latency-ms', type=float, default=3.0,
-                        help='measured from scan to stop: the largest stop_us of ./dev bench reflex '
-                             'on this robot (default %(default)g)')
+                        help='measured from scan to stop: the largest stop_us of ./dev bench '
+                             'reflex on this robot (default %(default)g)')
     options = parser.parse_args()
     try:
         profile = load_profile(options.robot, options.fields)

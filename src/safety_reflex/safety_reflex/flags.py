@@ -7,19 +7,29 @@ from safety_reflex.times import fresh
 
 
 class Flag:
-    """The newest value of a Bool stream, None before the first."""
+    """A Bool stream: the newest value, but the worse one if that came since the last verdict.
 
-    def __init__(self, timeout_ns: int, *, malformed_means: bool) -> None:
-        self._timeout_ns, self._malformed_means = timeout_ns, malformed_means
+    worse: the value that stops the robot, or takes something from it; also what malformed bytes
+    mean. So a button that was pressed and let go between two verdicts was pressed.
+    """
+
+    def __init__(self, timeout_ns: int, *, worse: bool) -> None:
+        self._timeout_ns, self._worse = timeout_ns, worse
         self._at_ns: int | None = None
-        self._value = malformed_means
+        self._value = worse
+        self._was_worse = False
 
     def take(self, data: bytes, now_ns: int) -> None:
         try:
             self._value = read_bool(data)
         except MalformedMessage:
-            self._value = self._malformed_means
+            self._value = self._worse
+        self._was_worse |= self._value == self._worse
         self._at_ns = now_ns
+
+    def judged(self) -> None:
+        """A verdict has seen the value."""
+        self._was_worse = False
 
     def heard(self) -> bool:
         return self._at_ns is not None
@@ -29,7 +39,8 @@ class Flag:
 
     def holds(self, now_ns: int) -> bool:
         """True and fresh."""
-        return self._value and self.fresh(now_ns)
+        value = self._worse if self._was_worse else self._value
+        return value and self.fresh(now_ns)
 
 
 def estop_reason(flag: Flag, now_ns: int) -> Reason | None:
@@ -48,7 +59,7 @@ class MutingTimer:
 
     def __init__(self, muting: Muting, timeout_ns: int) -> None:
         self.muting = muting
-        self.flag = Flag(timeout_ns, malformed_means=False)
+        self.flag = Flag(timeout_ns, worse=False)
         self._longest_ns = int(muting.max_s * 1e9)
         self._left_ns = self._longest_ns
         self._spent = False

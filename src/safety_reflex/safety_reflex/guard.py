@@ -79,20 +79,30 @@ class Guard:
                 scale = min(scale, time_s / horizon_s)
         return scale, reasons
 
-    def escape(self, wish: tuple[float, float]) -> tuple[float, float] | None:
+    def pace(self, caps: Mapping[Reason, float]) -> float:
+        """The share of its speed that anything else of the robot, an arm, may use now."""
+        limits = [*caps.values(), *(float(limit) for scanner in self.scanners
+                                    for limit in self._slow_limits[
+                                        scanner.occupied[self._slow_shapes]])]
+        return min(1.0, min(limits, default=np.inf) / self._profile.limits['max_speed_mps'])
+
+    def escape(self, wish: tuple[float, float],
+               caps: Mapping[Reason, float]) -> tuple[float, float] | None:
         """The wish as a creep out of an occupied field; None where no clearance is gained."""
-        asked = self.outline(*wish)
-        if asked == 0.0 or self._escape_mps == 0.0:
+        asked, limit = self.outline(*wish), min(self._escape_mps, *caps.values(), np.inf)
+        if asked == 0.0 or limit == 0.0:
             return None
-        scale = min(1.0, self._escape_mps / asked)
+        scale = min(1.0, limit / asked)
         v, w = scale * wish[0], scale * wish[1]
         return (v, w) if leads_away(self._points(), self._profile.footprint, v, w) else None
 
     def nearest(self) -> Sighting | None:
-        """The nearest object in the field in use."""
-        shape = self._stop_shapes[self._in_use]
-        return min(filter(None, (scanner.sighting(shape) for scanner in self.scanners)),
-                   key=lambda sighting: sighting.distance_m, default=None)
+        """The nearest object in the field in use, or else in a slow field."""
+        for shape in (self._stop_shapes[self._in_use], *self._slow_shapes):
+            found = [s for s in (scanner.sighting(shape) for scanner in self.scanners) if s]
+            if found:
+                return min(found, key=lambda sighting: sighting.distance_m)
+        return None
 
     def outline(self, v_mps: float, w_radps: float) -> float:
         """Speed of the outline's fastest point, m/s."""

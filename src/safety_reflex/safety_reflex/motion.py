@@ -13,9 +13,10 @@ from safety_reflex.shapes import Polygon, clearance
 
 _STEPS = 16
 _STRAIGHT = 1e-6
-# An escape looks this far ahead, in these steps, and must gain this much.
+# An escape looks this far ahead, in these steps.
 _ESCAPE_S = (0.25, 0.5, 1.0)
-_GAIN_M = 0.002
+# Range noise that is no loss of clearance, and how far what is near reaches.
+_NOISE_M, _NEAR_M = 0.002, 1.0
 
 
 def carried(points: NDArray[np.float64], v_mps: float, w_radps: float,
@@ -54,18 +55,24 @@ def time_to_collision(points: NDArray[np.float64], footprint: Polygon, radius_m:
 
 def leads_away(points: NDArray[np.float64], footprint: Polygon, v_mps: float,
                w_radps: float) -> bool:
-    """Whether the clearance to the nearest point grows all along this motion.
+    """Whether a motion gains clearance: none of it to the nearest point is lost on the way, and
+    all that is near is farther away at its end, taken together.
 
-    False for a point inside the outline: nobody knows which way that is clear.
+    The first alone would hold a robot between two walls; the second alone would let it trade one
+    object for another. False for a point inside the outline: nobody knows which way that is clear.
     """
     if len(points) == 0:
         return True
-    nearest = clearance(points, footprint).min()
+    before = clearance(points, footprint)
+    nearest = before.min()
     if nearest <= 0.0:
         return False
     for t_s in _ESCAPE_S:
-        after = clearance(carried(points, v_mps, w_radps, t_s), footprint).min()
-        if after < nearest + _GAIN_M:
+        after = clearance(carried(points, v_mps, w_radps, t_s), footprint)
+        if after.min() < nearest - _NOISE_M:
             return False
-        nearest = after
-    return True
+    return _closeness(after) < _closeness(before)
+
+
+def _closeness(distances: NDArray[np.float64]) -> float:
+    return float(np.maximum(_NEAR_M - distances, 0.0).sum())

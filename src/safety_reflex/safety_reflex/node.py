@@ -38,17 +38,20 @@ from safety_reflex.profile import ProfileError, load_profile
 from safety_reflex.publishers import PREFIX_BYTES
 from safety_reflex.reasons import Reason
 from safety_reflex.reflex import Reflex, sentence
+from safety_reflex.settings import LOOK_NS
 from safety_reflex.states import State
 from safety_reflex.times import Instant
 
 SENSOR = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+# Deep enough that a button that was pressed and let go at once was pressed.
+FLAG = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                      durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LEVELS = {State.STARTING: DiagnosticStatus.STALE, State.RUNNING: DiagnosticStatus.OK,
            State.SLOWED: DiagnosticStatus.WARN, State.STOPPED: DiagnosticStatus.ERROR,
            State.LATCHED: DiagnosticStatus.ERROR}
-_STATE_S, _LOOK_S = 0.1, 0.25
+_STATE_S, _LOOK_S = 0.1, LOOK_NS / 1e9
 # A new reason is told so soon; a new state at once.
 _NEWS_S = 0.02
 # A chore waits for the end of a scan's work for at most this long.
@@ -66,6 +69,7 @@ class SafetyReflex(Node):
         super().__init__('safety_reflex', **kwargs)
         p = declare(self, ReflexParameters)
         self._lacking = list(lacking)
+        self._realtime = 'yes' if p.realtime_priority > 0 else 'not asked for'
         for fact in self._lacking:
             self.get_logger().warning(f'running without a real-time guarantee: {fact}')
         if self._lacking and p.without_realtime == 'refuse':
@@ -109,8 +113,7 @@ class SafetyReflex(Node):
             self.create_subscription(kind, topic, callback, qos, raw=True)
         for index, scanner in enumerate(reflex.guard.scanners):
             on(LaserScan, scanner.lidar.topic, SENSOR, partial(self._on_scan, index))
-        on(Odometry, 'odom', SENSOR,
-           lambda data: reflex.odometry.take(data, self._instant().now_ns))
+        on(Odometry, 'odom', SENSOR, lambda data: reflex.odometry.take(data, self._instant()))
         on(TwistStamped, p.command_topic, COMMAND,
            lambda data: reflex.on_command(data, self._instant()))
         on(TwistStamped, p.teleop_topic, COMMAND,
@@ -120,13 +123,13 @@ class SafetyReflex(Node):
         if p.require_enable:
             flags['safety/enable'] = reflex.enable
         for topic, flag in flags.items():
-            on(Bool, topic, COMMAND,
+            on(Bool, topic, FLAG,
                lambda data, flag=flag: flag.take(data, self._instant().now_ns))
         if (joints := reflex.joints) is not None:
             on(JointState, 'joint_states', SENSOR,
-               lambda data: joints.on_joint_state(data, self._instant().now_ns))
+               lambda data: joints.on_joint_state(data, self._instant()))
             on(JointTrajectory, 'policy/joint_trajectory', COMMAND,
-               lambda data: joints.on_command(data, (at := self._instant()).now_ns, at.ros_ns))
+               lambda data: joints.on_command(data, self._instant()))
         self.create_service(Trigger, 'safety/reset', self._on_reset)
 
     def _speak(self, p: ReflexParameters) -> None:
@@ -177,8 +180,9 @@ class SafetyReflex(Node):
         joints = self._reflex.decide_joints(at)
         if joints is not None:
             self._set_points.publish(self._joint_writer.write(at.ros_ns, *joints))
-        self._beats += 1
-        self._heartbeat.publish(struct.pack('<4BQ', 0, 1, 0, 0, self._beats))
+        if not self._reflex.disobeyed:
+            self._beats += 1
+            self._heartbeat.publish(struct.pack('<4BQ', 0, 1, 0, 0, self._beats))
         self._chore(_CHORE_SLACK_S)
 
     def _decide(self, at: Instant, told: tuple[int, float, float] | None = None) -> None:
@@ -214,7 +218,7 @@ class SafetyReflex(Node):
                    'reflex_us_histogram': latency.octaves(),
                    'deadline_misses': str(latency.missed),
                    'scans': str(latency.count),
-                   'realtime': '; '.join(self._lacking) or 'yes'}
+                   'realtime': '; '.join(self._lacking) or self._realtime}
         state = self._reflex.machine.state
         shown = (state, values['reasons'])
         if shown != self._shown:

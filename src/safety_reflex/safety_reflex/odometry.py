@@ -6,7 +6,7 @@ from collections import deque
 
 from safety_reflex.cdr import MalformedMessage, Twist, read_odometry
 from safety_reflex.reasons import Reason
-from safety_reflex.times import fresh
+from safety_reflex.times import Instant, Stamps, fresh
 
 _SLOT_NS = 50_000_000
 
@@ -19,8 +19,9 @@ class Odometry:
     or an encoder that is wrong.
     """
 
-    def __init__(self, timeout_ns: int, lag_ns: int, tolerance: tuple[float, float]) -> None:
-        self._timeout_ns, self._lag_ns = timeout_ns, lag_ns
+    def __init__(self, timeout_ns: int, lag_ns: int, tolerance: tuple[float, float],
+                 stamps: Stamps) -> None:
+        self._timeout_ns, self._lag_ns, self._stamps = timeout_ns, lag_ns, stamps
         self._tolerance = tolerance
         self._at_ns: int | None = None
         self._bad: Reason | None = None
@@ -30,17 +31,22 @@ class Odometry:
         self._extremes: tuple[float, ...] = (0, 0.0, 0.0, 0.0, 0.0)
         self.velocity = (0.0, 0.0)
 
-    def take(self, data: bytes, now_ns: int) -> None:
+    def take(self, data: bytes, at: Instant) -> None:
         try:
             twist: Twist = read_odometry(data)
         except MalformedMessage:
             self._bad = Reason.ODOM_MALFORMED
             return
-        self._at_ns, self._bad = now_ns, None
-        if math.isfinite(twist.v_mps) and math.isfinite(twist.w_radps):
-            self.velocity = (twist.v_mps, twist.w_radps)
-        else:
+        self._at_ns, self._bad = at.now_ns, None
+        if not (math.isfinite(twist.v_mps) and math.isfinite(twist.w_radps)):
             self._bad = Reason.ODOM_NOT_FINITE
+        elif not self._stamps.believable(twist.stamp_ns, at.ros_ns):
+            self._bad = Reason.ODOM_STAMP
+        else:
+            self.velocity = (twist.v_mps, twist.w_radps)
+
+    def forget_stamps(self) -> None:
+        self._stamps.forget()
 
     def fresh(self, now_ns: int) -> bool:
         return fresh(self._at_ns, now_ns, self._timeout_ns)

@@ -81,20 +81,30 @@ def load_profile(robot_file: Path, fields_file: Path) -> Profile:
         'schema_version', 'robot', 'walking_speed_mps', 'side_walking_speed_mps', 'reaction_s',
         'brake_wear_factor', 'supplement_m', 'speeds_mps', 'field_sets', 'slow_fields',
         'collision_time_s', 'muting', 'min_points', 'scans'))
+    names = fields.value('robot')
+    if robot.text('name') not in ([names] if isinstance(names, str) else names):
+        raise ProfileError(f'{fields_file}: robot: {names} is not {robot.text("name")}, the robot '
+                           f'of {robot_file}')
+    for what in ('name', 'topic'):
+        if len({getattr(lidar, what) for lidar in lidars}) < len(lidars):
+            raise ProfileError(f'{robot_file}: lidars: two scanners have one {what}')
     walking = fields.number('walking_speed_mps', low=0.5, high=5.0)
     approach = Approach(
         walking, fields.number('side_walking_speed_mps', low=0.0, high=5.0, default=walking),
         fields.number('reaction_s', low=0.01, high=2.0),
         limits['braking_mps2'] / fields.number('brake_wear_factor', low=1.0, high=3.0),
         fields.number('supplement_m', low=0.0, high=2.0))
+    mutings = tuple(_muting(fields, footprint, index)
+                    for index in range(fields.count('muting', most=4)))
+    if len({muting.topic for muting in mutings}) < len(mutings):
+        raise ProfileError(f'{fields_file}: muting: two have one topic')
     sets, slow = _fields(fields, approach, footprint, limits['max_speed_mps'])
     return Profile(
         robot.text('name'), footprint, corner_radius(footprint), limits,
         robot.number('limits', 'max_jerk_mps3', low=0.1, high=1000.0, default=1000.0),
         lidars, _arm(robot), approach, sets, slow,
         fields.number('collision_time_s', low=0.0, high=10.0, default=0.0),
-        tuple(_muting(fields, footprint, index)
-              for index in range(fields.count('muting', most=4))),
+        mutings,
         int(fields.number('min_points', low=1, high=20)),
         int(fields.number('scans', low=1, high=16, default=1)))
 
@@ -137,6 +147,8 @@ def _muting(file: YamlFile, footprint: Polygon, index: int) -> Muting:
     polygon = file.shape(footprint, *at, 'shape')
     if not _convex(polygon):
         raise file.error((*at, 'shape'), 'must be convex, so that no beam is muted beyond it')
+    if not file.text(*at, 'topic').startswith('safety/muting/'):
+        raise file.error((*at, 'topic'), 'must begin with safety/muting/')
     xs, ys = [x for x, _ in polygon], [y for _, y in polygon]
     if (max(xs) - min(xs)) * (max(ys) - min(ys)) > _MUTING_MAX_AREA_M2:
         raise file.error((*at, 'shape'), f'must fit into {_MUTING_MAX_AREA_M2} square metres')

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from safety_reflex.parameters import ReflexParameters
 from safety_reflex.reasons import Effect, Reason, effect
+from safety_reflex.settings import ENABLE_SILENCE_NS, ESTOP_SILENCE_NS, LOOK_NS
 
 SLACK_MS = 50.0
-_ESTOP_SILENCE_MS, _ENABLE_SILENCE_MS = 250.0, 125.0
-_LOOK_MS = 500.0
+# Twice round all topics.
+_LOOK_MS = 2 * LOOK_NS / 1e6
 
 _Term = Callable[[ReflexParameters, float], float]
 
@@ -67,19 +68,23 @@ PROMISES = {
     Reason.ODOM_LOST: _silence('odometry'),
     Reason.ODOM_MALFORMED: _at_the_tick('the first such message'),
     Reason.ODOM_NOT_FINITE: _at_the_tick('the first such message'),
+    Reason.ODOM_STAMP: _at_the_tick('the first such message'),
     Reason.ODOM_CONTRADICTS: Promise('the begin of the contradiction', lambda p, _: (
         2 * p.odom_lag_ms + 1000 / p.tick_hz)),
     Reason.JOINTS_LOST: _silence('joint state'),
     Reason.JOINTS_MALFORMED: _at_the_tick('the first such message'),
     Reason.JOINTS_NOT_FINITE: _at_the_tick('the first such message'),
+    Reason.JOINTS_STAMP: _at_the_tick('the first such message'),
+    Reason.JOINTS_CONTRADICT: Promise('the begin of the contradiction', lambda p, _: (
+        p.odom_lag_ms + 1000 / p.tick_hz)),
     Reason.CLOCK_FROZEN: Promise('the last step of /clock', lambda p, _: (
         p.loop_gap_ms + 1000 / p.tick_hz)),
     Reason.CLOCK_JUMPED: _at_the_tick('the jump'),
     Reason.ESTOP: _at_the_tick('the first true'),
     Reason.ESTOP_LOST: Promise('the last message', lambda p, _: (
-        _ESTOP_SILENCE_MS + 1000 / p.tick_hz)),
+        ESTOP_SILENCE_NS / 1e6 + 1000 / p.tick_hz)),
     Reason.ENABLE_LOST: Promise('the last true', lambda p, _: (
-        _ENABLE_SILENCE_MS + 1000 / p.tick_hz)),
+        ENABLE_SILENCE_NS / 1e6 + 1000 / p.tick_hz)),
     Reason.SECOND_PUBLISHER: Promise('its discovery', lambda p, _: _LOOK_MS),
     Reason.PUBLISHER_REPLACED: Promise('its discovery', lambda p, _: _LOOK_MS),
     Reason.LOOP_GAP: _at_the_tick('the end of the pause'),

@@ -13,13 +13,14 @@ class Publishers:
     """The publishers seen on each protected topic.
 
     An output is ours alone. An input belongs to whoever published it first; somebody else in that
-    place is a reason too, until an operator's reset accepts it.
+    place is a reason once, and the latch that it causes waits for an operator.
     """
 
     def __init__(self, own_prefix: bytes) -> None:
         self._own_prefix = own_prefix
         self._known: dict[str, Gid] = {}
         self._wrong: dict[str, Reason] = {}
+        self._told: set[str] = set()
 
     def output(self, topic: str, gids: Iterable[Gid]) -> None:
         foreign = [gid for gid in gids if gid[:PREFIX_BYTES] != self._own_prefix]
@@ -41,11 +42,16 @@ class Publishers:
         return set(self._wrong.values())
 
     def topics(self) -> list[str]:
-        """The topics with somebody on them who should not be there."""
-        return sorted(self._wrong)
+        """The topics on which somebody was who should not be, since the last reset."""
+        return sorted(self._told)
+
+    def accepted(self) -> None:
+        """An operator's reset: who is there now is right."""
+        self._told = set(self._wrong)
 
     def _note(self, topic: str, reason: Reason | None) -> None:
         if reason is None:
             self._wrong.pop(topic, None)
         else:
             self._wrong[topic] = reason
+            self._told.add(topic)

@@ -39,10 +39,13 @@ class Reason(StrEnum):
     ODOM_LOST = 'odom_lost'
     ODOM_MALFORMED = 'odom_malformed'
     ODOM_NOT_FINITE = 'odom_not_finite'
+    ODOM_STAMP = 'odom_stamp'
     ODOM_CONTRADICTS = 'odom_contradicts'
     JOINTS_LOST = 'joints_lost'
     JOINTS_MALFORMED = 'joints_malformed'
     JOINTS_NOT_FINITE = 'joints_not_finite'
+    JOINTS_STAMP = 'joints_stamp'
+    JOINTS_CONTRADICT = 'joints_contradict'
     CLOCK_FROZEN = 'clock_frozen'
     CLOCK_JUMPED = 'clock_jumped'
     ESTOP = 'estop'
@@ -56,6 +59,7 @@ class Reason(StrEnum):
 # A reason that is not listed stops, and latches when it lasts longer than bad_data_latch_s.
 EFFECTS = {
     Reason.COMMAND_STALE: Effect.NONE,
+    Reason.AWAITING_NEUTRAL: Effect.NONE,
     Reason.ESCAPING: Effect.NONE,
     Reason.MUTED: Effect.SLOW,
     Reason.SPEED_CAPPED: Effect.SLOW,
@@ -63,9 +67,9 @@ EFFECTS = {
     Reason.APPROACH_FIELD: Effect.SLOW,
     Reason.PROTECTIVE_FIELD: Effect.STOP,
     Reason.START_UP: Effect.LATCH,
-    Reason.AWAITING_NEUTRAL: Effect.LATCH,
     # It ends with the stop that it causes: without a latch the robot would stop and go for ever.
     Reason.ODOM_CONTRADICTS: Effect.LATCH,
+    Reason.JOINTS_CONTRADICT: Effect.LATCH,
     Reason.CLOCK_FROZEN: Effect.LATCH,
     Reason.CLOCK_JUMPED: Effect.LATCH,
     Reason.ESTOP: Effect.LATCH,

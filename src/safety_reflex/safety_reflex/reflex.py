@@ -21,17 +21,18 @@ from safety_reflex.odometry import Odometry
 from safety_reflex.profile import Profile
 from safety_reflex.publishers import Publishers
 from safety_reflex.reasons import Effect, Reason, effect
-from safety_reflex.settings import Settings
+from safety_reflex.settings import (
+    ENABLE_SILENCE_NS,
+    ESTOP_SILENCE_NS,
+    FAULT_HOLD_NS,
+    Settings,
+)
 from safety_reflex.states import State, StateLimits, StateMachine
-from safety_reflex.times import Instant, Timekeeper, fresh
+from safety_reflex.times import Instant, Stamps, Timekeeper, fresh
 
 _MS = 1_000_000
-# Longer pauses of the loop never become one large step of a ramp.
-_MAX_STEP_S = 0.05
-# What odometry says of a speed that was granted.
+# So much faster than a muting allows a robot may measure itself, and count as slow enough.
 _MUTED_SLACK_MPS = 0.02
-# Buttons and the enable speak at 10 Hz and 20 Hz or more; two and a half periods of silence end it.
-_ESTOP_TIMEOUT_NS, _ENABLE_TIMEOUT_NS = 250 * _MS, 125 * _MS
 
 
 class Reflex:
@@ -54,23 +55,25 @@ class Reflex:
             limits['max_acceleration_mps2'], limits['max_turn_acceleration_radps2'],
             profile.max_jerk_mps3, limits['braking_mps2'], limits['turn_braking_radps2']))
         self.joints = None if profile.arm is None else JointGate(profile.arm, JointTimes(
-            settings.command_timeout_ns, settings.source_timeout_ns, 500 * _MS,
-            settings.max_stamp_age_ns, settings.max_stamp_ahead_ns))
+            settings.command_timeout_ns, settings.source_timeout_ns, FAULT_HOLD_NS,
+            settings.odom_lag_ns, settings.max_stamp_age_ns, settings.max_stamp_ahead_ns))
         self.machine = StateMachine(StateLimits(
             settings.clear_ns, settings.bad_data_latch_ns, settings.neutral_ns,
             reset_expires_ns=5_000 * _MS, field_latches=settings.field_latches))
         self.odometry = Odometry(settings.source_timeout_ns, settings.odom_lag_ns,
-                                 settings.odom_tolerance)
-        self.estops = {topic: Flag(_ESTOP_TIMEOUT_NS, malformed_means=True)
+                                 settings.odom_tolerance, Stamps(
+                                     settings.max_stamp_age_ns, settings.max_stamp_ahead_ns))
+        self.estops = {topic: Flag(ESTOP_SILENCE_NS, worse=True)
                        for topic in settings.estop_topics}
-        self.enable = Flag(_ENABLE_TIMEOUT_NS, malformed_means=False)
-        self.mutings = [MutingTimer(muting, _ESTOP_TIMEOUT_NS) for muting in profile.mutings]
+        self.enable = Flag(ENABLE_SILENCE_NS, worse=False)
+        self.mutings = [MutingTimer(muting, ESTOP_SILENCE_NS) for muting in profile.mutings]
+        self._flags = [*self.estops.values(), self.enable, *(m.flag for m in self.mutings)]
         self.publishers = Publishers(own_prefix)
         self._muted: int | None = None
         self._decided_at_ns: int | None = None
         self._joints_at_ns: int | None = None
         self._active: set[Reason] = set()
-        self._scale, self._chosen = 1.0, ''
+        self._pace, self._chosen, self._policy_leads = 1.0, '', False
 
     # What arrives
 
@@ -126,25 +129,29 @@ class Reflex:
         active |= gap | self.times.reasons()
         if Reason.CLOCK_JUMPED in active:
             self._forget_stamps()
-        if commander is not None:
-            active |= commander.reasons(now_ns)
-        if commander is not None and not commander.fresh(now_ns):
-            active.add(Reason.COMMAND_STALE)
+        active |= self._command_reasons(now_ns, commander)
         motions = (self.odometry.velocity, self.gate.output)
         if self.guard.occupied(motions):
             active.add(Reason.PROTECTIVE_FIELD)
-        self._scale, slower = self.guard.slow_down(wish, self._caps(now_ns, motions))
+        caps = self._caps(now_ns, motions)
+        scale, slower = self.guard.slow_down(wish, caps)
         active |= slower
         self._active = active
         if self.machine.update(
                 now_ns, active, sources_fresh=self._sources_fresh(now_ns),
                 neutral=commander is not None and commander.neutral(now_ns)):
             self.arbiter.accept_only_after(at.ros_ns)
+            self.publishers.accepted()
             if self.joints is not None:
                 self.joints.accept_only_after(at.ros_ns)
+        self._policy_leads = commander is self.arbiter.policy
+        self._pace = self.guard.pace(caps) if self.joints is not None else 1.0
+        for flag in self._flags:
+            flag.judged()
         if self.machine.may_move:
-            v, w = self.gate.drive((self._scale * wish[0], self._scale * wish[1]), dt_s)
-        elif self._may_escape(commander) and (creep := self.guard.escape(wish)) is not None:
+            v, w = self.gate.drive((scale * wish[0], scale * wish[1]), dt_s)
+        elif self._may_escape(commander) and (
+                creep := self.guard.escape(wish, caps)) is not None:
             active.add(Reason.ESCAPING)
             v, w = self.gate.drive(creep, dt_s)
         else:
@@ -157,9 +164,9 @@ class Reflex:
         if self.joints is None:
             return None
         before, self._joints_at_ns = self._joints_at_ns, at.now_ns
-        dt_s = 0.0 if before is None else min(max(at.now_ns - before, 0) / 1e9, _MAX_STEP_S)
-        if self.machine.may_move:
-            return self.joints.drive(at.now_ns, dt_s, self._scale)
+        dt_s = 0.0 if before is None else self._bounded_s(at.now_ns - before)
+        if self.machine.may_move and self._policy_leads:
+            return self.joints.drive(at.now_ns, dt_s, self._pace)
         return self.joints.stop(dt_s)
 
     def reset(self, at: Instant) -> tuple[bool, str]:
@@ -168,7 +175,7 @@ class Reflex:
         if granted:
             self.arbiter.forget()
             if self.joints is not None:
-                self.joints.forget()
+                self.joints.recapture()
         return granted, sentence
 
     def status(self, now_ns: int) -> Mapping[str, str]:
@@ -186,8 +193,14 @@ class Reflex:
             'scan_age_ms': f'{max(ages) / _MS:.1f}' if ages else '',
             'trip_count': str(self.machine.trip_count),
             'command_source': self._chosen,
+            'faulty': ','.join(self._faulty(now_ns)),
             'second_publisher_on': ','.join(self.publishers.topics()),
         }
+
+    @property
+    def disobeyed(self) -> bool:
+        """The base does not do what it is told: then the last means left is the enable."""
+        return Reason.ODOM_CONTRADICTS in self._active
 
     @property
     def active(self) -> frozenset[Reason]:
@@ -197,6 +210,7 @@ class Reflex:
     def _forget_stamps(self) -> None:
         """Stamps from before a jump of the clock say nothing about those after it."""
         self.arbiter.forget_stamps()
+        self.odometry.forget_stamps()
         if self.joints is not None:
             self.joints.forget_stamps()
 
@@ -205,7 +219,11 @@ class Reflex:
         if before is None:
             return 0.0, set()
         gap = {Reason.LOOP_GAP} if now_ns - before > self._settings.loop_gap_ns else set()
-        return min(max(now_ns - before, 0) / 1e9, _MAX_STEP_S), gap
+        return self._bounded_s(now_ns - before), gap
+
+    def _bounded_s(self, step_ns: int) -> float:
+        """Longer pauses, which latch, never become one large step of a ramp."""
+        return min(max(step_ns, 0), self._settings.loop_gap_ns) / 1e9
 
     def _caps(self, now_ns: int, motions: Motions) -> dict[Reason, float]:
         """What limits the speed without anything in a field; and whether a muting may blind one.
@@ -214,7 +232,8 @@ class Reflex:
         """
         caps = {Reason.SPEED_CAPPED: self._cap_mps} if self._cap_mps is not None else {}
         if self.mutings:
-            index = next((i for i, m in enumerate(self.mutings) if m.active(now_ns)), None)
+            active = [muting.active(now_ns) for muting in self.mutings]
+            index = active.index(True) if True in active else None
             if index is not None:
                 caps[Reason.MUTED] = self.mutings[index].muting.max_speed_mps
                 fastest = max(self.guard.outline(*motion) for motion in motions)
@@ -227,7 +246,25 @@ class Reflex:
         """An operator, and nothing but an object in the field that holds the robot."""
         stopping = {reason for reason in self._active if effect(reason) >= Effect.STOP}
         return (self.machine.state is State.STOPPED and commander is self.arbiter.teleop
-                and stopping <= {Reason.PROTECTIVE_FIELD})
+                and stopping == {Reason.PROTECTIVE_FIELD})
+
+    def _command_reasons(self, now_ns: int, commander: Commander | None) -> set[Reason]:
+        """What is wrong with the commands of the one who is heard, and only of that one."""
+        if commander is None:
+            return {Reason.AWAITING_NEUTRAL}
+        found = commander.reasons(now_ns)
+        if not commander.fresh(now_ns):
+            found.add(Reason.COMMAND_STALE)
+        if self.joints is not None and commander is self.arbiter.policy:
+            found |= self.joints.command_reasons(now_ns)
+        return found
+
+    def _faulty(self, now_ns: int) -> list[str]:
+        """Names of the scanners and topics of e-stops that something is wrong with."""
+        timeout = self._settings.source_timeout_ns
+        return [s.name for s in self.guard.scanners
+                if s.reasons or not fresh(s.at_ns, now_ns, timeout)] + [
+                    topic for topic, flag in self.estops.items() if estop_reason(flag, now_ns)]
 
     def _source_reasons(self, now_ns: int) -> set[Reason]:
         active = self.odometry.reasons(now_ns) | self.publishers.reasons()
@@ -257,7 +294,7 @@ def _command_limits(profile: Profile, settings: Settings) -> CommandLimits:
     limits = profile.limits
     return CommandLimits(
         limits['max_speed_mps'], limits['max_reverse_mps'], limits['max_turn_radps'],
-        settings.command_timeout_ns, settings.neutral_ns // 2, 500 * _MS,
+        settings.command_timeout_ns, FAULT_HOLD_NS,
         settings.max_stamp_age_ns, settings.max_stamp_ahead_ns)
 
 
@@ -266,7 +303,7 @@ def sentence(state: State, reasons: str) -> str:
     why = reasons.replace(',', ', ').replace('_', ' ')
     return {
         State.STARTING: 'waiting for every required source',
-        State.RUNNING: 'running',
+        State.RUNNING: f'running: {why}' if why else 'running',
         State.SLOWED: f'slowed: {why}',
         State.STOPPED: f'stopped: {why or "clear, waiting before it resumes"}',
         State.LATCHED: f'latched: {why}; needs a reset',

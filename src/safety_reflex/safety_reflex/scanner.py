@@ -84,17 +84,13 @@ class Scanner:
 
     def malformed(self) -> None:
         self.reasons = {Reason.SCAN_MALFORMED}
-        self._all_occupied()
 
     def take(self, scan: Scan, now_ns: int, ros_now_ns: int, muted: int | None) -> None:
         """Judge a scan; `muted` is the index of the muting in force."""
         self.at_ns, self.stamp_ns = now_ns, scan.stamp_ns
         self.reasons = self._check.check(scan, now_ns, ros_now_ns)
-        if Reason.SCAN_GEOMETRY in self.reasons:
-            self._all_occupied()
-            return
-        if Reason.SCAN_STAMP in self.reasons:
-            return  # a copy, or one out of order: it is no further scan of the debounce
+        if self.reasons & {Reason.SCAN_GEOMETRY, Reason.SCAN_STAMP}:
+            return  # its beams mean nothing; or a copy is no further scan of the debounce
         ranges = self._ranges
         np.copyto(ranges, scan.ranges)
         # Too close to measure (-inf, or below the scanner's minimum) is inside every field.
@@ -148,12 +144,11 @@ class Scanner:
     def points(self, reach_m: float) -> NDArray[np.float64]:
         """Where beams end, (n, 2) in base_link, no farther than reach_m from the scanner."""
         near = np.flatnonzero(self._ranges <= reach_m)
+        too_close = self._ranges[near] == 0.0
+        if np.count_nonzero(too_close) < self._min_points:
+            near = near[~too_close]  # dirt on the window, no object by the profile
         along = self._ranges[near].astype(np.float64)[:, None] * self._directions[near]
         return along + np.array(self.lidar.pose[:2])
-
-    def _all_occupied(self) -> None:
-        self.occupied[:] = True
-        self.all_clear = False
 
     def _inside(self, stack: tuple[NDArray[np.float32], NDArray[np.float32]],
                 row: int) -> NDArray[np.bool_]:

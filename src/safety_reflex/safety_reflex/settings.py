@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+# Buttons and mutings speak at 10 Hz, the enable at 20 Hz or more; two and a half periods of
+# silence end it.
+ESTOP_SILENCE_NS, ENABLE_SILENCE_NS = 250_000_000, 125_000_000
+# So long a bad command is remembered, and so long it takes to look at every protected topic.
+FAULT_HOLD_NS, LOOK_NS = 500_000_000, 250_000_000
 
 @dataclass(frozen=True)
 class Settings:

@@ -1,7 +1,7 @@
 """The reflex's states: stop wins, nothing latched moves again by itself.
 
     STARTING --every source fresh--> LATCHED --reset, then neutral--> RUNNING <--> SLOWED
-    any      --a cause that latches--> LATCHED
+    any      --a cause that latches--> LATCHED      LATCHED --reset beside an object--> STOPPED
     RUNNING, SLOWED --cause--> STOPPED --clear for t_clear--> RUNNING
 """
 
@@ -31,6 +31,9 @@ class StateLimits:
     field_latches: bool = False
 
 
+_OBJECT = frozenset({Reason.PROTECTIVE_FIELD})
+
+
 class StateMachine:
     """One robot's state. Time only moves forward through `now_ns` arguments."""
 
@@ -41,6 +44,7 @@ class StateMachine:
         self.latched_by: set[Reason] = set()
         self._bad_since_ns: int | None = None
         self._clear_since_ns: int | None = None
+        self._object_held = False
         self._reset_at_ns: int | None = None
         self._neutral_since_ns: int | None = None
 
@@ -81,18 +85,24 @@ class StateMachine:
             self._latch(latching)
             return False
         if self.state is State.LATCHED:
-            return self._finish_reset(now_ns, strongest, neutral)
+            held = any(effect(r) >= Effect.STOP for r in active - _OBJECT)
+            return self._finish_reset(now_ns, held, neutral, bool(active & _OBJECT))
         if strongest >= Effect.STOP:
             if self.may_move:
                 self.trip_count += 1
             self.state = State.STOPPED
             self._clear_since_ns = None
+            self._object_held |= bool(active & _OBJECT)
             return False
         if self.state is State.STOPPED:
             if self._clear_since_ns is None:
                 self._clear_since_ns = now_ns
+                if self._limits.field_latches and self._object_held:
+                    self._latch(set(_OBJECT))
+                    return False
             if now_ns - self._clear_since_ns < self._limits.clear_ns:
                 return False
+        self._object_held = False
         self.state = State.SLOWED if strongest is Effect.SLOW else State.RUNNING
         return False
 
@@ -100,7 +110,9 @@ class StateMachine:
         """An operator asks; granted only from LATCHED and with every cause gone."""
         if self.state is not State.LATCHED:
             return False, f'nothing to reset: the state is {self.state}'
-        holding = [r for r in Reason if r in active and effect(r) >= Effect.STOP]
+        # An object in the field does not latch: the reset then ends in STOPPED, from where the
+        # robot can be led away. Else one that starts beside a wall could never be moved.
+        holding = [r for r in Reason if r in active - _OBJECT and effect(r) >= Effect.STOP]
         if holding:
             return False, f'refused: still {", ".join(holding)}'
         self._reset_at_ns, self._neutral_since_ns = now_ns, None
@@ -113,11 +125,11 @@ class StateMachine:
         self.latched_by |= causes
         self._reset_at_ns = None
 
-    def _finish_reset(self, now_ns: int, strongest: Effect, neutral: bool) -> bool:
+    def _finish_reset(self, now_ns: int, held: bool, neutral: bool, occupied: bool) -> bool:
         if self._reset_at_ns is None:
             return False
         expired = now_ns - self._reset_at_ns > self._limits.reset_expires_ns
-        if strongest >= Effect.STOP or expired:
+        if held or expired:
             self._reset_at_ns = None
             return False
         if not neutral:
@@ -129,5 +141,7 @@ class StateMachine:
             return False
         self._reset_at_ns = None
         self.latched_by.clear()
-        self.state = State.RUNNING
+        self._clear_since_ns = None
+        self.state = State.STOPPED if occupied else State.RUNNING
+        self._object_held = occupied
         return True

@@ -18,6 +18,36 @@ class Instant:
     ros_ns: int
 
 
+class Stamps:
+    """Whether a source's stamps never go back, are of now, and come after the last reset."""
+
+    def __init__(self, max_age_ns: int, max_ahead_ns: int) -> None:
+        self._max_age_ns, self._max_ahead_ns = max_age_ns, max_ahead_ns
+        self._newest_ns = -1
+        self._only_after_ns = -1
+
+    def believable(self, stamp_ns: int, ros_now_ns: int) -> bool:
+        """False for a stamp that is replayed, stale or of the future."""
+        believable = stamp_ns >= self._newest_ns and (
+            -self._max_ahead_ns <= ros_now_ns - stamp_ns <= self._max_age_ns)
+        if believable:  # else one stamp of the future would make every later one a replay
+            self._newest_ns = stamp_ns
+        return believable
+
+    def may_move(self, stamp_ns: int) -> bool:
+        return stamp_ns > self._only_after_ns
+
+    def accept_only_after(self, stamp_ns: int) -> None:
+        """From now on a movement needs a command stamped later (the end of a reset).
+
+        A neutral one that was under way meanwhile is no replay.
+        """
+        self._only_after_ns, self._newest_ns = stamp_ns, min(self._newest_ns, stamp_ns)
+
+    def forget(self) -> None:
+        self._newest_ns = -1
+
+
 class Timekeeper:
     """Turns ROS time and the machine's steady time into instants.
 

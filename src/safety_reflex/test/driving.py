@@ -100,9 +100,10 @@ class Bench:
         self.now_ns += PERIOD_MS * MS
         if odometry:
             message = Odometry()
+            message.header.stamp = self.stamp()
             (message.twist.twist.linear.x,
              message.twist.twist.angular.z) = map(float, self.measured(self.v, self.w))
-            self.reflex.odometry.take(serialize_message(message), self.now_ns)
+            self.reflex.odometry.take(serialize_message(message), self.at)
         if command:
             free = self.reflex.machine.may_move
             self.send(self.twist(self.wish if free else (0.0, 0.0)))

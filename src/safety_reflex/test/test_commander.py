@@ -13,7 +13,7 @@ from safety_reflex.reasons import Reason
 MS = 1_000_000
 LIMITS = CommandLimits(
     max_speed_mps=0.9, max_reverse_mps=0.2, max_turn_radps=1.2, timeout_ns=250 * MS,
-    neutral_age_ns=100 * MS, fault_hold_ns=500 * MS, max_age_ns=250 * MS, max_ahead_ns=50 * MS)
+    fault_hold_ns=500 * MS, max_age_ns=250 * MS, max_ahead_ns=50 * MS)
 
 
 def twist(v, w, stamp_ns, others=(0.0, 0.0, 0.0, 0.0)):
@@ -96,9 +96,11 @@ def test_a_clock_that_was_set_back_begins_anew():
 def test_one_neutral_command_is_no_neutral_commander():
     found = commander()
     found.command(twist(0.0, 0.0, 0), 0, 0)
-    assert found.neutral(100 * MS)
-    assert not found.neutral(101 * MS)
-    assert found.fresh(101 * MS)
+    assert found.fresh(0)
+    assert not found.neutral(0)
+    found.command(twist(0.0, 0.0, 200 * MS), 200 * MS, 200 * MS)
+    assert found.neutral(200 * MS)
+    assert not found.neutral(451 * MS)
 
 
 NUMBER = st.one_of(st.floats(), st.sampled_from([0.0, 0.9, -0.2, 1.2, math.nan, math.inf]))

@@ -15,9 +15,10 @@ TRUE, FALSE = serialize_message(Bool(data=True)), serialize_message(Bool(data=Fa
 
 
 def test_an_estop_that_is_silent_pressed_or_nonsense_is_pressed():
-    flag = Flag(250 * MS, malformed_means=True)
+    flag = Flag(250 * MS, worse=True)
     assert estop_reason(flag, 0) is Reason.ESTOP_LOST
     flag.take(FALSE, 0)
+    flag.judged()
     assert estop_reason(flag, 250 * MS) is None
     assert estop_reason(flag, 251 * MS) is Reason.ESTOP_LOST
     flag.take(TRUE, 0)
@@ -27,12 +28,21 @@ def test_an_estop_that_is_silent_pressed_or_nonsense_is_pressed():
 
 
 def test_an_enable_that_is_nonsense_is_none():
-    flag = Flag(125 * MS, malformed_means=False)
+    flag = Flag(125 * MS, worse=False)
     flag.take(TRUE, 0)
     assert flag.holds(125 * MS)
     assert not flag.holds(126 * MS)
     flag.take(b'', 0)
     assert not flag.holds(0)
+
+
+def test_a_button_that_was_pressed_and_let_go_was_pressed():
+    flag = Flag(250 * MS, worse=True)
+    flag.take(TRUE, 0)
+    flag.take(FALSE, 1)
+    assert estop_reason(flag, 2) is Reason.ESTOP
+    flag.judged()
+    assert estop_reason(flag, 3) is None
 
 
 def timer(max_s=10.0):
@@ -47,6 +57,7 @@ def run(muting, begin_s, end_s, request):
         if request(tick / 20):
             muting.flag.take(TRUE, now)
         active += muting.active(now)
+        muting.flag.judged()
     return active / 20
 
 
@@ -70,6 +81,7 @@ def test_a_request_that_flickers_gains_nothing(seed, share):
         state = (1103515245 * state + 12345) % 2 ** 31
         muting.flag.take(TRUE if state / 2 ** 31 < share else FALSE, now)
         run_length = run_length + 1 if muting.active(now) else 0
+        muting.flag.judged()
         longest, total = max(longest, run_length), total + (run_length > 0)
     assert longest / 20 <= 5.05
     assert total / 20 <= 0.5 * 200 + 5.05

@@ -84,7 +84,7 @@ def test_the_point_is_where_the_beam_ended():
 
 def test_the_point_of_a_scanner_that_is_mounted_aside():
     corner = Lidar('corner', 'scan_left', (0.4, 0.3, math.pi / 2), 3, -math.pi / 2, math.pi / 2,
-                   40.0)
+                   40.0, 20.0)
     profile = replace(AMR, lidars=(*AMR.lidars, corner))
     values = STOPPED | {'source': 'corner', 'distance_m': '2.0'}
     # Facing left, from the right to the left of it: ahead of the robot, left of it, behind it.

@@ -78,6 +78,7 @@ class Robot(Node):
         scan.header.stamp = now
         self._scan.publish(scan)
         odometry = Odometry()
+        odometry.header.stamp = now
         odometry.twist.twist.linear.x = self.speed
         self._odom.publish(odometry)
         command = TwistStamped()

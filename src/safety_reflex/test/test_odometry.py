@@ -8,6 +8,7 @@ from rclpy.serialization import serialize_message
 
 from safety_reflex.odometry import Odometry
 from safety_reflex.reasons import Reason
+from safety_reflex.times import Instant, Stamps
 
 MS = 1_000_000
 
@@ -16,14 +17,17 @@ class Base:
     """A base that follows what it is granted after a lag."""
 
     def __init__(self):
-        self.odometry, self.now = Odometry(100 * MS, 500 * MS, (0.2, 0.5)), 0
+        self.odometry, self.now = Odometry(100 * MS, 500 * MS, (0.2, 0.5),
+                                           Stamps(250 * MS, 50 * MS)), 0
 
-    def run(self, ms, granted, measured):
+    def run(self, ms, granted, measured, age_ms=0):
         for _ in range(ms // 25):
             self.now += 25 * MS
             message = Message()
+            stamp = self.now + 10 ** 12 - age_ms * MS
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10 ** 9)
             message.twist.twist.linear.x, message.twist.twist.angular.z = measured
-            self.odometry.take(serialize_message(message), self.now)
+            self.odometry.take(serialize_message(message), Instant(self.now, self.now + 10 ** 12))
             self.odometry.granted(self.now, *granted)
             found = self.odometry.reasons(self.now)
         return found
@@ -57,7 +61,14 @@ def test_silence_nonsense_and_numbers_that_are_none():
     assert base.odometry.reasons(0) == {Reason.ODOM_LOST}
     base.run(100, (0.0, 0.0), (0.0, 0.0))
     assert base.odometry.reasons(base.now + 101 * MS) == {Reason.ODOM_LOST}
-    base.odometry.take(b'\x00\x01\x00\x00', base.now)
+    base.odometry.take(b'\x00\x01\x00\x00', Instant(base.now, base.now))
     assert base.odometry.reasons(base.now) == {Reason.ODOM_MALFORMED}
     assert base.run(25, (0.0, 0.0), (math.nan, 0.0)) == {Reason.ODOM_NOT_FINITE}
     assert base.odometry.velocity == (0.0, 0.0)
+
+
+@pytest.mark.parametrize('age_ms', [3_600_000, -3_600_000, 300, -60])
+def test_a_stamp_that_is_not_of_now(age_ms):
+    base = Base()
+    base.run(100, (0.5, 0.0), (0.5, 0.0))
+    assert base.run(25, (0.5, 0.0), (0.5, 0.0), age_ms) == {Reason.ODOM_STAMP}

@@ -90,13 +90,22 @@ def test_muting_blinds_only_its_region():
     assert source.see(at=dict.fromkeys((180, 181), 0.01), muted=0) == [True, True]
 
 
-def test_a_scan_of_another_geometry_and_a_malformed_one_hold_every_field():
+def test_a_scan_of_another_geometry_and_a_malformed_one_are_reasons():
     source = Source()
-    assert source.see(np.full(300, 5.0, np.float32)) == [True, True]
-    assert source.see() == [False, False]
+    source.see(np.full(300, 5.0, np.float32))
+    assert Reason.SCAN_GEOMETRY in source.scanner.reasons
+    source.see()
+    assert source.scanner.reasons == set()
     source.scanner.malformed()
-    assert source.scanner.occupied.all()
-    assert source.see() == [False, False]
+    assert source.scanner.reasons == {Reason.SCAN_MALFORMED}
+
+
+def test_dirt_on_the_window_is_no_point():
+    source = Source()
+    source.see(at={7: 0.01})
+    assert len(source.scanner.points(2.0)) == 0
+    source.see(at={7: 0.01, 8: 0.01})
+    assert len(source.scanner.points(2.0)) == 2
 
 
 def test_points_lie_where_a_turned_scanner_sees_them():

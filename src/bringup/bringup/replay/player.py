@@ -95,7 +95,9 @@ class Player(Node):
             self._outputs[recorded.topic].publish(data)
         if recorded.type_name == 'sensor_msgs/msg/LaserScan':
             if self._wheels is not None:
-                self._wheels.publish(odometry(self._granted_mps))
+                wheels = odometry(self._granted_mps)
+                wheels.header.stamp = self.get_clock().now().to_msg()
+                self._wheels.publish(wheels)
             if latched:
                 self._press_reset()
             if latched or not self._has_commander:
