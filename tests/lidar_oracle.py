@@ -85,7 +85,7 @@ def lines_of(name: str) -> int:
 
 def lidar_of(beams: int, pose: Pose) -> Lidar:
     """The scanner of these logs: half a circle from right to left."""
-    return Lidar('base_scan', 'scan', pose, beams, -math.pi / 2, math.pi / (beams - 1), 40.0)
+    return Lidar('base_scan', 'scan', pose, beams, -math.pi / 2, math.pi / (beams - 1), 40.0, 100.0)
 
 
 # The oracle
@@ -135,7 +135,7 @@ def occupied(ranges: NDArray[np.float32], lidar: Lidar, shapes: Sequence[Polygon
              min_points: int) -> Bools:
     """(scans, shapes): what the reflex's scanner says of each scan, through the real bytes."""
     scanner = Scanner(lidar, shapes, (), ScanLimits(
-        lidar.beams, lidar.angle_min_rad, lidar.angle_increment_rad, 1.0, 1.0, 10.0, 1000,
+        lidar.beams, lidar.angle_min_rad, lidar.angle_increment_rad, 1.0, 1.0, 10.0, 100.0, 1000,
         250 * MS, 50 * MS, 25 * MS, 50 * MS), min_points, 1)
     found = np.zeros((len(ranges), len(shapes)), bool)
     for index, row in enumerate(ranges):
