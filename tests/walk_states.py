@@ -12,7 +12,8 @@ take minutes.
 After each event these hold, by looking back over what happened and not by asking the machine:
 
     stop wins         no update with a cause that stops or latches leaves the robot free to move
-    latch             LATCHED ends only by a granted reset, after which no cause came back, and by
+    latch             LATCHED ends only by a granted reset, after which no cause came back but an
+                      object (then it ends in STOPPED), and by
                       neutral commands without a break for neutral_ns, within reset_expires_ns
     resume            STOPPED ends only after clear_ns without a cause
     late bad data     a cause that lasted bad_data_latch_ns has latched
@@ -232,8 +233,11 @@ class Walk:
         past, now_ns, state = self.past, self.now_ns, self.machine.state
         strongest = max(map(effect, self.active), default=Effect.NONE)
         past.since = {r: past.since.get(r, now_ns) for r in self.active}
+        # An object in the field holds the robot, but not its reset.
+        if any(effect(r) >= Effect.STOP for r in self.active - {Reason.PROTECTIVE_FIELD}):
+            past.granted_ns = None
         if strongest >= Effect.STOP:
-            past.clear_since_ns = past.granted_ns = None
+            past.clear_since_ns = None
         elif past.clear_since_ns is None:
             past.clear_since_ns = now_ns
         if not neutral or past.granted_ns is None:
