@@ -20,6 +20,7 @@ setup(
     entry_points={
         'console_scripts': [
             'policy_client = policy_client.node:main',
+            'validate_repository = policy_client.validate_repository:main',
         ],
         'node_parameters': [
             'policy_client.PolicyClient = policy_client.parameters:Parameters',

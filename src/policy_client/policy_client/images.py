@@ -57,5 +57,17 @@ def fitted(picture: Picture, height: int, width: int) -> Picture:
                            interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR))
 
 
+def to_jpeg(picture: Picture, quality: int) -> bytes:
+    """A picture (height, width, 3) RGB as JPEG of quality 1 to 100; raises ImageError."""
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or (
+            picture.size == 0):
+        raise ImageError(f'{picture.dtype} {picture.shape} is not uint8 (height, width, 3)')
+    done, data = cv2.imencode('.jpg', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
+                              [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ImageError(f'{picture.shape} could not be encoded as JPEG')
+    return bytes(data)
+
+
 def _rgb(array: Any) -> Picture:
     return np.asarray(array, dtype=np.uint8)

@@ -41,6 +41,7 @@ from policy_client.pilot import (
     Times,
 )
 from policy_client.policies.base import Policy, PolicyUnavailable, Reply
+from policy_client.policies.gr00t import Gr00tPolicy
 from policy_client.policies.hold import HoldPolicy
 from policy_client.policies.onnx import OnnxPolicy
 from policy_client.policies.triton import TritonPolicy
@@ -152,7 +153,8 @@ class PolicyClient(LifecycleNode):
             parameters.vocabulary_file
             or Path(parameters.embodiment_file).parent / 'vocabulary.txt')
         self._policies = {
-            route: TritonPolicy(url, parameters.model_name, parameters.model_version)
+            route: Gr00tPolicy(url, self._embodiment) if url.startswith('zmq:')
+            else TritonPolicy(url, parameters.model_name, parameters.model_version)
             for route, url in self._endpoints.items()}
         if parameters.fallback_onnx:
             self._policies[ONNX] = OnnxPolicy(parameters.fallback_onnx, parameters.onnx_threads)
@@ -172,7 +174,9 @@ class PolicyClient(LifecycleNode):
             blend_ns=_ns(p.blend_ms), goal_tolerance_m=p.goal_tolerance_m,
             safety_timeout_ns=_ns(p.safety_timeout_ms), limit_tolerance=p.limit_tolerance,
             model_name=p.model_name, model_version=p.model_version,
-            strict_routes=frozenset(self._endpoints),
+            # GR00T's own server cannot say all that Triton's model parameters do.
+            strict_routes=frozenset(r for r in self._endpoints if r.startswith('triton:')),
+            pinned_routes=frozenset(self._endpoints),
             router=RouterSettings(p.failures_to_open, p.probes_to_close, interval, 4 * interval))
 
     def _wire(self) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from node_kit import ParameterError, parameter
 from policy_client.pilot import HOLD
-from policy_client.policies.triton import address
+from policy_client.policies import gr00t_endpoint, triton_endpoint
 
 ONNX = 'onnx'
 
@@ -14,7 +14,8 @@ class Parameters:
     embodiment_file: str = parameter('', 'the embodiment, YAML (config/embodiments/)')
     vocabulary_file: str = parameter('', 'the vocabulary; empty: vocabulary.txt beside it')
     endpoints: tuple[str, ...] = parameter(
-        (), 'Triton servers, best first, each `name=grpc://host:port`')
+        (), 'servers, best first, each `name=grpc://host:port` for Triton or '
+        '`name=zmq://host:port` for GR00T\'s own')
     model_name: str = parameter('amr', 'the model on those servers')
     model_version: str = parameter('', 'the version this robot is pinned to; empty: the newest')
     fallback_onnx: str = parameter('', 'the ONNX file on board, used when no endpoint leads')
@@ -47,18 +48,24 @@ class Parameters:
 
 
 def endpoints(parameters: Parameters) -> dict[str, str]:
-    """Route name -> URL of the Triton endpoints, best first; raises ParameterError."""
+    """Route name -> URL of the endpoints, best first; raises ParameterError.
+
+    Options behind a `?` are listed in policies/triton_endpoint.py and gr00t_endpoint.py; the error
+    repeats none of them.
+    """
     found: dict[str, str] = {}
     for entry in parameters.endpoints:
         name, equals, url = entry.partition('=')
         try:
             if not equals or not name.replace('_', '').replace('-', '').isalnum():
-                raise ValueError('must be name=grpc://host:port')
-            address(url)
+                raise ValueError('must be name=grpc://host:port or name=zmq://host:port')
+            gr00t = url.startswith('zmq:')
+            (gr00t_endpoint if gr00t else triton_endpoint).parse(url)
         except ValueError as error:
-            raise ParameterError(f'parameter endpoints: {entry!r}: {error}') from error
-        route = f'triton:{name}'
-        if route in found or name in (ONNX, HOLD):
+            shown = triton_endpoint.without_options(entry)
+            raise ParameterError(f'parameter endpoints: {shown!r}: {error}') from None
+        route = f'{"gr00t" if gr00t else "triton"}:{name}'
+        if name in (ONNX, HOLD, *(known.partition(':')[2] for known in found)):
             raise ParameterError(f'parameter endpoints: the name {name!r} is taken')
         found[route] = url
     return found

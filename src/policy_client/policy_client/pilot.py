@@ -57,6 +57,7 @@ class PilotSettings:
     model_version: str
     # Routes that must publish whose model they serve; an ONNX file chosen by path need not.
     strict_routes: frozenset[str]
+    pinned_routes: frozenset[str]
     router: RouterSettings
 
 
@@ -160,7 +161,8 @@ class Pilot:
         try:
             signature = compare(self._embodiment, self._vocabulary, model,
                                 parameters_required=strict,
-                                version=self._settings.model_version if strict else '')
+                                version=self._settings.model_version
+                                if route in self._settings.pinned_routes else '')
         except HandshakeError as error:
             self.handshake_failed(route, f'refused: {error}', now)
             return ()

@@ -17,7 +17,7 @@ CLOUD, ONNX = 'triton:cloud', 'onnx'
 SETTINGS = PilotSettings(
     deadline_ns=80 * MS, max_age_ns=1000 * MS, blend_ns=150 * MS, goal_tolerance_m=0.3,
     safety_timeout_ns=500 * MS, limit_tolerance=0.05, model_name='amr', model_version='',
-    strict_routes=frozenset({CLOUD}), router=RouterSettings())
+    strict_routes=frozenset({CLOUD}), pinned_routes=frozenset({CLOUD}), router=RouterSettings())
 
 Answer = Callable[[], tuple[int, dict]]
 

@@ -1,86 +1,86 @@
-"""A policy behind Triton's gRPC: deadlines that count, errors told apart, no thread of our own.
+"""A policy behind Triton's gRPC: deadlines that count, errors told apart, nothing that waits.
 
-`client_timeout` is what ends a request; Triton's own `timeout` covers its queue only, and is sent
-along so that a request nobody waits for any more is not computed.
+The client's deadline is what ends a request; Triton's own `timeout` covers its queue only, and is
+sent along so that a request nobody waits for any more is not computed.
+
+infer returns at once. What may take time is on two threads of the policy's own: JPEG encoding, and
+the upkeep of shared memory.
 """
 
-import re
+import contextlib
+import functools
 import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import tritonclient.grpc as grpcclient
+import grpc
 from numpy.typing import NDArray
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from tritonclient.grpc import service_pb2
 
 from policy_client.handshake import ModelDescription, TensorSpec
+from policy_client.images import ImageError
+from policy_client.policies import triton_wire as wire
 from policy_client.policies.base import Failure, PolicyUnavailable, Reply, Request
+from policy_client.policies.triton_channel import Connection, classify
+from policy_client.policies.triton_endpoint import parse
+from policy_client.policies.triton_jpeg import as_pictures, encoded
+from policy_client.policies.triton_memory import Region, SharedMemory
+from policy_client.policies.triton_regions import TritonRegions
 
-_URL = re.compile(r'grpc://(?P<address>[^/\s]+:\d{1,5})/?')
+__all__ = ['TritonPolicy', 'address', 'classify']
+
 # A deadline that gRPC sees 3 ms earlier returns to the caller in time.
-_RESERVE_S = 0.003
+_RESERVE_NS = 3_000_000
 _SHORTEST_S = 0.005  # shorter deadlines have crashed servers (triton 7368)
+_UPKEEP_S = 0.5
+_UPKEEP_AGAIN_NS = 1_000_000_000  # after a refusal
 _CLOSE_S = 0.5
-_MAX_REPLY_BYTES = 16 * 1024 * 1024
-_CHANNEL = [
-    ('grpc.max_send_message_length', -1),
-    ('grpc.max_receive_message_length', _MAX_REPLY_BYTES),
-    # gRPC's own backoff grows to two minutes; a robot wants its server back within a second.
-    ('grpc.initial_reconnect_backoff_ms', 100),
-    ('grpc.min_reconnect_backoff_ms', 500),
-    ('grpc.max_reconnect_backoff_ms', 1000),
-    # Finds a half-open connection under a waiting call. Never without a call: servers end
-    # connections that ping idly.
-    ('grpc.keepalive_time_ms', 10_000),
-    ('grpc.keepalive_timeout_ms', 2_000),
-    ('grpc.keepalive_permit_without_calls', 0),
-]
+_BYTES = {'BOOL': 1, 'UINT8': 1, 'INT8': 1, 'UINT16': 2, 'INT16': 2, 'FP16': 2, 'BF16': 2,
+          'UINT32': 4, 'INT32': 4, 'FP32': 4, 'UINT64': 8, 'INT64': 8, 'FP64': 8}
 
 
 def address(url: str) -> str:
-    """host:port of a `grpc://host:port` URL; raises ValueError."""
-    match = _URL.fullmatch(url)
-    if not match:
-        raise ValueError(f'{url!r} is not of the form grpc://host:port')
-    return match['address']
+    """host:port of an endpoint's URL; raises ValueError."""
+    return parse(url).address
 
 
-def classify(status: str, message: str) -> Failure:
-    """Triton's gRPC errors told apart: one code stands for several causes (2.51, 2.73 read)."""
-    code = status.removeprefix('StatusCode.')
-    text = message.lower()
-    if code == 'DEADLINE_EXCEEDED':
-        return Failure.DEADLINE
-    if code == 'CANCELLED' or 'cancelled' in code.lower():
-        return Failure.CANCELLED
-    if 'maximum queue size' in text:
-        return Failure.QUEUE_FULL
-    if 'request timeout expired' in text:
-        return Failure.QUEUE_TIMEOUT
-    if code == 'NOT_FOUND' or 'unknown model' in text or 'not ready' in text:
-        return Failure.NOT_FOUND
-    if code == 'UNAVAILABLE':
-        return Failure.UNREACHABLE
-    if code in ('INVALID_ARGUMENT', 'UNIMPLEMENTED'):
-        return Failure.INVALID
-    return Failure.MODEL_ERROR
+@dataclass
+class _Call:
+    """A request on its way; `region` is what the server reads it from."""
+    request: Request
+    inputs: Mapping[str, NDArray[Any]]
+    future: 'Future[Reply]'
+    started_ns: int
+    region: Region | None = None
+    rpc: Any = None
 
 
 class TritonPolicy:
     """One model on one Triton server. infer and close from one thread, handshake from another."""
 
     def __init__(self, url: str, model: str, version: str = '') -> None:
-        """url is grpc://host:port; version pins the model, empty takes the server's newest.
+        """url as in triton_endpoint.py; version pins the model, empty takes the server's newest.
 
-        Raises ValueError for a URL of another form. Nothing is connected yet.
+        Raises ValueError for a URL of another form. Nothing is read or connected yet.
         """
+        self._endpoint = parse(url)
         self._model, self._version = model, version
-        self._client = grpcclient.InferenceServerClient(address(url), channel_args=_CHANNEL)
-        self._url = url
+        self._connection = Connection(self._endpoint)
+        self._jpeg: frozenset[str] = frozenset()
+        self._encoding = ThreadPoolExecutor(1, thread_name_prefix='jpeg')
+        self._memory = (SharedMemory(TritonRegions(self._connection))
+                        if self._endpoint.shared_memory else None)
+        self._upkeep = ThreadPoolExecutor(1, thread_name_prefix='shared_memory')
+        self._upkeep_due = threading.Event()
+        self._upkeep_after_ns = 0
+        self._calls: dict[str, _Call] = {}
         self._closed = False
+
+    def __repr__(self) -> str:
+        return f'TritonPolicy({self._endpoint.shown}, {self._model}, {self._connection.token!r})'
 
     def handshake(self, timeout_s: float) -> ModelDescription:
         limit = time.monotonic() + timeout_s
@@ -88,84 +88,188 @@ class TritonPolicy:
         def left() -> float:
             return max(_SHORTEST_S, limit - time.monotonic())
 
+        self._connection.renew()
+        call = self._connection.call
         try:
-            metadata = self._client.get_model_metadata(
-                self._model, self._version, client_timeout=left())
-            config = self._client.get_model_config(
-                self._model, self._version, client_timeout=left()).config
-        except InferenceServerException as error:
-            raise PolicyUnavailable(_sentence(error)) from error
+            metadata = call('ModelMetadata', service_pb2.ModelMetadataRequest(
+                name=self._model, version=self._version), left())
+            config = call('ModelConfig', service_pb2.ModelConfigRequest(
+                name=self._model, version=self._version), left()).config
+        except grpc.RpcError as error:
+            raise PolicyUnavailable(self._connection.sentence(error)) from None
+        parameters = {name: value.string_value for name, value in config.parameters.items()}
+        specs = tuple(_spec(tensor) for tensor in metadata.inputs)
+        inputs, self._jpeg = as_pictures(specs, parameters, self._endpoint.jpeg_quality)
+        runs_on = self._endpoint.shown
+        if self._memory:
+            size = wire.placement(_sizes(specs)).size
+            ready = not size or self._memory.prepare(size, left())
+            runs_on += ', shared memory' if ready else f', {self._memory.refusal}'
         return ModelDescription(
             metadata.name,
             # Without a pin Triton answers with the newest of the versions that it lists.
             self._version or max(metadata.versions, key=int, default=''),
-            tuple(_spec(tensor) for tensor in metadata.inputs),
-            tuple(_spec(tensor) for tensor in metadata.outputs),
-            {name: value.string_value for name, value in config.parameters.items()},
-            self._url)
+            inputs, tuple(_spec(tensor) for tensor in metadata.outputs), parameters, runs_on)
 
     def infer(self, request: Request) -> 'Future[Reply]':
-        future: Future[Reply] = Future()
-        started = time.monotonic_ns()
-
-        def done(result: Any, error: InferenceServerException | None) -> None:
-            elapsed = time.monotonic_ns() - started
-            future.set_result(_reply(request, result, error, elapsed))
-
-        timeout_s = max(_SHORTEST_S, request.timeout_ns / 1e9 - _RESERVE_S)
+        call = _Call(request, request.inputs, Future(), time.monotonic_ns())
         try:
-            if self._closed:
-                raise InferenceServerException('closed', 'CANCELLED')
-            self._client.async_infer(
-                self._model, _inputs(request.inputs), done, model_version=self._version,
-                request_id=request.request_id, timeout=round(timeout_s * 1e6),
-                client_timeout=timeout_s)
-        except InferenceServerException as error:
-            done(None, error)
-        return future
+            if self._jpeg:
+                self._encoding.submit(self._encode_and_send, call)
+            else:
+                self._send(call)
+        except RuntimeError:  # the thread has ended
+            self._end(call, Failure.CANCELLED, 'closed')
+        return call.future
+
+    def cancel(self, request_id: str) -> None:
+        """Give a request up that was sent: its future brings CANCELLED, unless it was done."""
+        call = self._calls.get(request_id)
+        if call and call.rpc:
+            call.rpc.cancel()
 
     def close(self) -> None:
         self._closed = True
         # gRPC waits for its calls without a limit.
-        closing = threading.Thread(target=self._client.close, daemon=True)
+        closing = threading.Thread(target=self._end_all, daemon=True)
         closing.start()
-        closing.join(_CLOSE_S)
+        closing.join(2 * _CLOSE_S)
 
+    # Sending
 
-def _inputs(tensors: Mapping[str, NDArray[Any]]) -> list[Any]:
-    inputs = []
-    for name, array in tensors.items():
-        tensor = grpcclient.InferInput(name, array.shape, np_to_triton_dtype(array.dtype))
-        tensor.set_data_from_numpy(np.ascontiguousarray(array))
-        inputs.append(tensor)
-    return inputs
+    def _encode_and_send(self, call: _Call) -> None:
+        try:
+            call.inputs = encoded(call.inputs, self._jpeg, self._endpoint.jpeg_quality)
+        except ImageError as error:
+            self._end(call, Failure.INVALID, str(error))
+            return
+        self._send(call)
 
+    def _send(self, call: _Call, *, plain: bool = False) -> None:
+        """Ask the server; every way out of here ends in the call's reply."""
+        request = call.request
+        try:
+            if self._closed:
+                self._end(call, Failure.CANCELLED, 'closed')
+                return
+            region = None if plain or not self._memory else self._placed(call, self._memory)
+            used = call.started_ns + request.timeout_ns - _RESERVE_NS - time.monotonic_ns()
+            timeout_s = used / 1e9
+            if timeout_s < _SHORTEST_S:
+                self._end(call, Failure.DEADLINE, f'{timeout_s * 1e3:.1f} ms are left, too short '
+                                                  'to ask a server')
+                return
+            message = wire.serialised(self._model, self._version, request.request_id,
+                                      round(timeout_s * 1e6), call.inputs, region)
+            call.rpc = self._connection.send(wire.INFER, message, timeout_s)
+        except PolicyUnavailable as error:
+            self._end(call, Failure.UNREACHABLE, str(error))
+        except ValueError as error:  # a type without a name in Triton; a channel that was closed
+            self._end(call, Failure.CANCELLED if self._closed else Failure.INVALID,
+                      self._connection.token.hidden(str(error)))
+        else:
+            self._calls[request.request_id] = call
+            call.rpc.add_done_callback(functools.partial(self._done, call))
 
-def _reply(request: Request, result: Any, error: InferenceServerException | None,
-           elapsed_ns: int) -> Reply:
-    if error is not None:
-        return Reply(request.request_id, failure=classify(error.status() or '', error.message()),
-                     detail=_sentence(error), elapsed_ns=elapsed_ns)
-    try:
-        response = result.get_response()
-        if response.id != request.request_id:
-            raise ValueError(f'the reply is for {response.id!r}')
-        actions = {}
-        for output in response.outputs:
-            array = result.as_numpy(output.name)
-            if array is None:
-                raise ValueError(f'{output.name} came without data')
-            actions[output.name] = array
-        return Reply(request.request_id, actions, version=response.model_version,
-                     elapsed_ns=elapsed_ns)
-    except Exception as fault:  # whatever bytes a server sends, the client goes on
-        return Reply(request.request_id, failure=Failure.BAD_REPLY, detail=str(fault),
-                     elapsed_ns=elapsed_ns)
+    def _placed(self, call: _Call, memory: SharedMemory) -> tuple[str, wire.Placement] | None:
+        """Write the large inputs into a region; None when there is none to write to now."""
+        placement = wire.placement(wire.sizes(call.inputs))
+        if not placement.size:
+            return None
+        region = memory.take(placement.size)
+        if region is None:
+            self._keep_up(placement.size)
+            return None
+        call.region = region
+        for name, offset in placement.offsets.items():
+            data = wire.flat(call.inputs[name])
+            region.bytes[offset:offset + data.size] = data
+        return region.name, placement
+
+    # Replies, on gRPC's thread
+
+    def _done(self, call: _Call, rpc: Any) -> None:
+        self._calls.pop(call.request.request_id, None)
+        if rpc.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            self._connection.given_up()
+        else:
+            self._connection.answered()
+        if rpc.code() is not grpc.StatusCode.OK:
+            details = str(rpc.details() or '')
+            if call.region and self._memory and call.region.name in details and (
+                    rpc.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)):
+                # 'Unable to find shared memory region': the server was restarted, and read nothing.
+                self._give_back(call, answered=True)
+                self._memory.forget()
+                self._send(call, plain=True)
+                return
+            self._end(call, classify(str(rpc.code()), details), self._connection.sentence(rpc))
+            return
+        try:
+            actions, version = wire.parsed(rpc.result(), self._model, call.request.request_id)
+        except wire.BadReply as error:
+            self._end(call, Failure.BAD_REPLY, self._connection.token.hidden(str(error)))
+            return
+        self._give_back(call, answered=True)
+        call.future.set_result(Reply(
+            call.request.request_id, actions, version=version,
+            elapsed_ns=time.monotonic_ns() - call.started_ns))
+
+    def _end(self, call: _Call, failure: Failure, detail: str) -> None:
+        # A call that was never sent has no reader; of any other it is not known.
+        self._give_back(call, answered=call.rpc is None)
+        call.future.set_result(Reply(
+            call.request.request_id, failure=failure, detail=detail,
+            elapsed_ns=time.monotonic_ns() - call.started_ns))
+
+    def _give_back(self, call: _Call, *, answered: bool) -> None:
+        region, call.region = call.region, None
+        if region and self._memory:
+            if answered:
+                self._memory.free(region)
+            else:
+                self._memory.lose(region)
+                self._keep_up(region.size)
+
+    # Upkeep
+
+    def _keep_up(self, size: int) -> None:
+        """Have the regions seen to on their thread, once, and not again and again in vain."""
+        memory = self._memory
+        if memory is None or self._closed or self._upkeep_due.is_set() or (
+                memory.refusal and time.monotonic_ns() < self._upkeep_after_ns):
+            return
+        self._upkeep_due.set()
+
+        def work() -> None:
+            self._upkeep_due.clear()
+            self._upkeep_after_ns = time.monotonic_ns() + _UPKEEP_AGAIN_NS
+            memory.prepare(size, _UPKEEP_S)
+
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            self._upkeep.submit(work)
+
+    def _end_all(self) -> None:
+        for pool in (self._encoding, self._upkeep):
+            pool.shutdown(wait=False)
+        for request_id in list(self._calls):
+            self.cancel(request_id)
+        if self._memory:
+            self._memory.close(_CLOSE_S if self._connection.opened else 0.0)
+        self._connection.close()
 
 
 def _spec(tensor: Any) -> TensorSpec:
     return TensorSpec(tensor.name, tensor.datatype, tuple(int(size) for size in tensor.shape))
 
 
-def _sentence(error: InferenceServerException) -> str:
-    return ' '.join(str(error.message()).split())[:300]
+def _sizes(specs: tuple[TensorSpec, ...]) -> dict[str, int]:
+    """name -> bytes of the tensors whose size is fixed."""
+    found = {}
+    for spec in specs:
+        if spec.datatype in _BYTES and all(size > 0 for size in spec.shape):
+            count = 1
+            for size in spec.shape:
+                count *= size
+            found[spec.name] = count * _BYTES[spec.datatype]
+    return found

@@ -1,0 +1,122 @@
+"""KServe v2 infer requests and replies as bytes.
+
+tritonclient's own `infer` copies each tensor three times on its way to gRPC (tobytes, into the
+message, serialised). Here the message is serialised without its tensors, and they are joined on
+behind it: concatenated protobuf messages are one message
+(https://protobuf.dev/programming-guides/encoding/#last-one-wins), so large tensors are copied once.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from tritonclient.grpc import InferResult, service_pb2
+from tritonclient.utils import np_to_triton_dtype
+
+INFER = '/inference.GRPCInferenceService/ModelInfer'
+_RAW_INPUT_CONTENTS = 7 << 3 | 2  # field 7 of ModelInferRequest, length-delimited
+_LARGE = 64 * 1024  # below, a copy is cheaper than the server's look-up of a region
+_ALIGNMENT = 64
+
+
+class BadReply(Exception):
+    """Bytes that are not a reply to the request."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where large tensors lie in a region: name -> offset in bytes, and the bytes in all."""
+    offsets: Mapping[str, int]
+    size: int
+
+
+def placement(sizes: Mapping[str, int]) -> Placement:
+    """Lay tensors (name -> bytes) out in a region; small ones stay in the message."""
+    offsets, end = {}, 0
+    for name, size in sizes.items():
+        if size >= _LARGE:
+            offsets[name] = end
+            end += -(-size // _ALIGNMENT) * _ALIGNMENT
+    return Placement(offsets, end)
+
+
+def sizes(tensors: Mapping[str, NDArray[Any]]) -> dict[str, int]:
+    """name -> bytes of the tensors that may lie in a region: strings have no fixed size."""
+    return {name: array.nbytes for name, array in tensors.items() if array.dtype.kind not in 'OSU'}
+
+
+def serialised(model: str, version: str, request_id: str, timeout_us: int,
+               tensors: Mapping[str, NDArray[Any]], region: tuple[str, Placement] | None = None,
+               ) -> bytes:
+    """A ModelInferRequest; `region` names what lies in shared memory, the rest is inside.
+
+    Raises ValueError for a type that Triton does not have.
+    """
+    message = service_pb2.ModelInferRequest(model_name=model, model_version=version, id=request_id)
+    message.parameters['timeout'].int64_param = timeout_us
+    contents: list[Any] = []
+    for name, array in tensors.items():
+        datatype = np_to_triton_dtype(array.dtype)
+        if datatype is None:
+            raise ValueError(f'{name} is {array.dtype}, which Triton does not have')
+        tensor = message.inputs.add(name=name, datatype=datatype, shape=array.shape)
+        if region and name in region[1].offsets:
+            tensor.parameters['shared_memory_region'].string_param = region[0]
+            tensor.parameters['shared_memory_byte_size'].int64_param = array.nbytes
+            tensor.parameters['shared_memory_offset'].int64_param = region[1].offsets[name]
+        else:
+            content = _strings(array) if datatype == 'BYTES' else flat(array).data
+            contents += (_key(len(content)), content)
+    return b''.join((message.SerializeToString(), *contents))
+
+
+def flat(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """The bytes of an array, a view where it is contiguous."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def parsed(data: bytes, model: str, request_id: str) -> tuple[dict[str, NDArray[Any]], str]:
+    """(actions, version) of a ModelInferResponse; raises BadReply for anything else."""
+    try:
+        message = service_pb2.ModelInferResponse.FromString(data)
+    except DecodeError:
+        raise BadReply('the reply is not a message') from None
+    if message.id != request_id:
+        raise BadReply(f'the reply is for {message.id[:80]!r}')
+    if message.model_name != model:
+        raise BadReply(f'the reply is of the model {message.model_name[:80]!r}')
+    result = InferResult(message)
+    actions = {}
+    for output in message.outputs:
+        try:
+            # numpy would take a negative size for 'whatever is left'.
+            array = result.as_numpy(output.name) if min(output.shape, default=0) >= 0 else None
+        except Exception as fault:  # whatever bytes a server sends, the client goes on
+            raise BadReply(f'{output.name[:80]}: {fault}') from None
+        if array is None:
+            raise BadReply(f'{output.name[:80]} has the shape {list(output.shape)[:8]}')
+        actions[output.name] = array
+    return actions, message.model_version
+
+
+def _key(length: int) -> bytes:
+    """Tag and length of one element of raw_input_contents; the length is a varint."""
+    encoded = bytearray([_RAW_INPUT_CONTENTS])
+    while length >= 0x80:
+        encoded.append(length & 0x7F | 0x80)
+        length >>= 7
+    encoded.append(length)
+    return bytes(encoded)
+
+
+def _strings(array: NDArray[Any]) -> bytes:
+    """Triton's BYTES: each element behind its length, 4 bytes little-endian."""
+    parts = []
+    for element in array.flat:
+        text = element.encode() if isinstance(element, str) else bytes(element)
+        parts += [struct.pack('<I', len(text)), text]
+    return b''.join(parts)
