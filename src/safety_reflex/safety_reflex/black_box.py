@@ -64,7 +64,7 @@ class Trips:
     def __init__(self) -> None:
         self._stops = SafetyStops()
         self._moving = False
-        self._heard_ns = 0
+        self._heard_ns = self._watched_ns = 0
 
     def on_state(self, values: Mapping[str, str], now_ns: int) -> Trip | None:
         self._moving, self._heard_ns = values.get('state') in _MOVING, now_ns
@@ -75,7 +75,10 @@ class Trips:
         return now_ns - self._heard_ns > _SILENCE_NS
 
     def on_silence(self, now_ns: int) -> Trip | None:
-        """Call it often; says so once for each silence."""
+        """Call it often; says so once for each silence. A pause of the caller's own is none."""
+        paused_ns, self._watched_ns = now_ns - self._watched_ns, now_ns
+        if paused_ns > _SILENCE_NS // 2:
+            self._heard_ns = max(self._heard_ns, now_ns)
         if not (self._moving and self.is_silent(now_ns)):
             return None
         self._moving = False
