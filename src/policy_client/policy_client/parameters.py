@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from node_kit import ParameterError, parameter
 from policy_client.pilot import HOLD
 from policy_client.policies import gr00t_endpoint, triton_endpoint
+from policy_client.policies.endpoint_options import without_options
 
 ONNX = 'onnx'
 
@@ -62,7 +63,7 @@ def endpoints(parameters: Parameters) -> dict[str, str]:
             gr00t = url.startswith('zmq:')
             (gr00t_endpoint if gr00t else triton_endpoint).parse(url)
         except ValueError as error:
-            shown = triton_endpoint.without_options(entry)
+            shown = without_options(entry)
             raise ParameterError(f'parameter endpoints: {shown!r}: {error}') from None
         route = f'{"gr00t" if gr00t else "triton"}:{name}'
         if name in (ONNX, HOLD, *(known.partition(':')[2] for known in found)):

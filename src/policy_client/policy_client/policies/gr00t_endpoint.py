@@ -7,21 +7,19 @@ A token itself is never part of it: parameters are listed, logged and recorded. 
 no encryption, so a token leaves this machine only where that is said; a tunnel is the better way.
 """
 
-import ipaddress
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
 
 from policy_client.policies.base import PolicyUnavailable
+from policy_client.policies.endpoint_options import is_loopback, read_options, without_options
 from policy_client.policies.gr00t_wire import ENCODINGS, LAYOUTS
 
 AUTO = 'auto'
 _URL = re.compile(r'zmq://(?P<address>(?P<host>[^/\s?#@:\[\]]+):(?P<port>\d{1,5}))/?'
                   r'(?:\?(?P<options>\S*))?')
 _SIZE = re.compile(r'([1-9]\d{0,3})x([1-9]\d{0,3})')
-_VARIABLE = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
 _MAX_SIDE = 4096
 _MAX_TOKEN = 4096
 _CHOICES = {'encoding': (AUTO, *ENCODINGS), 'layout': (AUTO, *LAYOUTS),
@@ -55,10 +53,10 @@ def parse(url: str) -> Endpoint:
     """The endpoint of a URL; raises ValueError with one sentence that repeats no token's place."""
     match = _URL.fullmatch(url)
     if not match or not 1 <= int(match['port']) <= 65535:
-        shown = re.sub(r'//.*@', '//..@', url.partition('?')[0])
+        shown = without_options(url)
         raise ValueError(f'{shown!r} is not of the form zmq://host:port, with ?option=value&.. '
                          'behind')
-    options = _options(match['options'] or '')
+    options = read_options(match['options'] or '', OPTIONS)
     for name, choices in _CHOICES.items():
         if options.get(name, choices[0]) not in choices:
             raise ValueError(f'the option {name} must be one of {", ".join(choices)}')
@@ -66,14 +64,8 @@ def parse(url: str) -> Endpoint:
     if not size or max(int(size[1]), int(size[2])) > _MAX_SIDE:
         raise ValueError(f'the option image must be HEIGHTxWIDTH, at most {_MAX_SIDE} each')
     file, variable = options.get('token_file', ''), options.get('token_env', '')
-    if file and variable:
-        raise ValueError('token_file and token_env cannot both be given')
-    if file and not file.startswith('/'):
-        raise ValueError('the option token_file must be an absolute path')
-    if variable and not _VARIABLE.fullmatch(variable):
-        raise ValueError('the option token_env must be the name of an environment variable')
     clear = options.get('token_in_clear') == 'true'
-    if (file or variable) and not clear and not _is_loopback(match['host']):
+    if (file or variable) and not clear and not is_loopback(match['host']):
         raise ValueError('a GR00T server gets its token unencrypted: use one on this machine (a '
                          'tunnel), or say token_in_clear=true')
     return Endpoint(match['address'], options.get('encoding', AUTO), options.get('layout', AUTO),
@@ -98,27 +90,3 @@ def read_token(endpoint: Endpoint) -> str:
     if not 1 <= len(token) <= _MAX_TOKEN or not token.isprintable():
         raise PolicyUnavailable(f'{place}: holds no token of one line')
     return token
-
-
-def _options(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for part in filter(None, text.split('&')):
-        name, equals, value = part.partition('=')
-        if name == 'token':
-            raise ValueError('a token is never part of a parameter: give token_file=/path or '
-                             'token_env=NAME')
-        if name not in OPTIONS:
-            raise ValueError(f'the option {name[:40]!r} is not one of {", ".join(OPTIONS)}')
-        if not equals or not value:
-            raise ValueError(f'the option {name} has no value')
-        if name in found:
-            raise ValueError(f'the option {name} is given twice')
-        found[name] = unquote(value)
-    return found
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == 'localhost' or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

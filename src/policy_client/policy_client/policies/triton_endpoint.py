@@ -6,15 +6,14 @@
 A token itself is never part of it: parameters are listed, logged and recorded.
 """
 
-import ipaddress
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote
+
+from policy_client.policies.endpoint_options import is_loopback, read_options, without_options
 
 _URL = re.compile(r'(?P<scheme>grpcs?)://(?P<address>(?P<host>\[[0-9a-fA-F:]+\]|[^/\s?#@:\[\]]+)'
                   r':(?P<port>\d{1,5}))/?(?:\?(?P<options>\S*))?')
 _FORM = 'is not of the form grpc://host:port or grpcs://host:port, with ?option=value&.. behind'
-_VARIABLE = re.compile(r'[A-Za-z_][A-Za-z0-9_]*')
 OPTIONS = ('shared_memory', 'jpeg_quality', 'ca', 'cert', 'key', 'server_name', 'token_file',
            'token_env')
 
@@ -52,20 +51,16 @@ def parse(url: str) -> Endpoint:
     match = _URL.fullmatch(url)
     if not match or not 1 <= int(match['port']) <= 65535:
         raise ValueError(f'{without_options(url)!r} {_FORM}')
-    options = _options(match['options'] or '')
-    tls, onboard = match['scheme'] == 'grpcs', _is_loopback(match['host'])
+    options = read_options(match['options'] or '', OPTIONS)
+    tls, onboard = match['scheme'] == 'grpcs', is_loopback(match['host'])
     for name in ('ca', 'cert', 'key', 'server_name'):
         if name in options and not tls:
             raise ValueError(f'the option {name} is for grpcs://')
     if ('cert' in options) != ('key' in options):
         raise ValueError('the options cert and key go together')
-    for name in ('ca', 'cert', 'key', 'token_file'):
+    for name in ('ca', 'cert', 'key'):
         if name in options and not options[name].startswith('/'):
             raise ValueError(f'the option {name} must be an absolute path')
-    if 'token_file' in options and 'token_env' in options:
-        raise ValueError('token_file and token_env cannot both be given')
-    if 'token_env' in options and not _VARIABLE.fullmatch(options['token_env']):
-        raise ValueError('the option token_env must be the name of an environment variable')
     if ('token_file' in options or 'token_env' in options) and not (tls or onboard):
         raise ValueError('a token is sent over grpcs:// only, or to a server on this machine')
     shared = options.pop('shared_memory', 'false')
@@ -78,33 +73,3 @@ def parse(url: str) -> Endpoint:
         raise ValueError('the option jpeg_quality must be 1 to 100, or 0 for none')
     return Endpoint(match['address'], tls, shared_memory=shared == 'true',
                     jpeg_quality=int(quality), **options)
-
-
-def without_options(url: str) -> str:
-    """The part of a URL that can be shown: no options, no user and password."""
-    shown = url.partition('?')[0]
-    return re.sub(r'//.*@', '//..@', shown)
-
-
-def _options(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for part in filter(None, text.split('&')):
-        name, equals, value = part.partition('=')
-        if name == 'token':
-            raise ValueError('a token is never part of a parameter: give token_file=/path or '
-                             'token_env=NAME')
-        if name not in OPTIONS:
-            raise ValueError(f'the option {name[:40]!r} is not one of {", ".join(OPTIONS)}')
-        if not equals or not value:
-            raise ValueError(f'the option {name} has no value')
-        if name in found:
-            raise ValueError(f'the option {name} is given twice')
-        found[name] = unquote(value)
-    return found
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == 'localhost' or ipaddress.ip_address(host.strip('[]')).is_loopback
-    except ValueError:
-        return False
