@@ -20,6 +20,7 @@ from safety_reflex.times import Instant
 CONFIG = Path(__file__).resolve().parents[3] / 'config'
 PROFILE = load_profile(CONFIG / 'robots/amr.yaml', CONFIG / 'robots/amr.fields.yaml')
 MS = 1_000_000
+TRUE = serialize_message(Bool(data=True))
 PERIOD_MS = 25
 
 
@@ -136,3 +137,8 @@ class Bench:
         self.steps(3.0)
         assert self.reflex.machine.may_move
         return self
+
+
+def drawn():
+    """A robot with drawn fields, a debounce of two scans, and a dock that it may mute."""
+    return Bench(load_profile(CONFIG / 'robots/amr.yaml', CONFIG / 'robots/amr_dock.fields.yaml'))
