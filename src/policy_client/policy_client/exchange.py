@@ -2,18 +2,22 @@
 
     offset  size  content
     0       4     magic `SPEX`
-    4       2     version, little-endian unsigned (1)
+    4       2     version, little-endian unsigned (2)
     6       4     length N of the header in bytes, little-endian unsigned
     10      N     header, JSON in UTF-8
     10+N    ...   the tensors named in header.tensors, in that order: C order, little-endian
     end-4   4     CRC-32 (zlib) of everything before it, little-endian unsigned
 
 Header: `request_id`, `epoch`, `sequence`, `source`, `model`, `version`, `outcome` (`accepted`, a
-rejection's reason or a failure's name), `detail`, `sent_ns`, `received_ns`, `observed_ns` (the
-client's clock), `stamps_ns` (key -> ROS stamp of each part of the observation), `executed_ns`
-(action time executed when the observation was taken), `masked`, `inputs_crc32` (key -> CRC-32 of
-the tensor's bytes as sent), `ticks` (since the exchange before: [time, executed_ns or -1 in a
-hold]), `tensors` ([{name, dtype, shape}]).
+rejection's reason, a failure's name, or `ticks` for a record without a request), `detail`,
+`sent_ns`, `received_ns`, `observed_ns` (the client's clock), `executed_ns` (action time executed
+when the observation was taken), `stamps_ns` (key -> ROS stamp of each part of the observation),
+`instruction`, `masked`, `inputs_crc32` (key -> CRC-32 of the tensor's bytes as sent), `robot` (name
+and digest of the embodiment, and what the queue was set to), `tensors` ([{name, dtype, shape}]).
+
+Tensors: the reply's `action.*` as they came, and of the queue (journal.py) `journal.counts` and
+`journal.moments` (its state before), `journal.entries` (all that it was told since the exchange
+before), `journal.positions`.
 
 A decoder ignores header fields that it does not know; a changed layout gets a new version.
 """
@@ -28,10 +32,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from policy_client.chunks import Snapshot
+from policy_client.journal import Record
+
 MAGIC = b'SPEX'
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 16 * 1024 * 1024
-_DTYPES = ('uint8', 'int32', 'int64', 'float16', 'float32', 'float64')
+DTYPES = ('uint8', 'int32', 'int64', 'float16', 'float32', 'float64')
+_AS_TENSORS = ('actions', 'record')
+_JOURNAL = 'journal.'
 _PREFIX = struct.Struct('<4sHI')
 _CRC = struct.Struct('<I')
 
@@ -55,21 +64,23 @@ class Exchange:
     observed_ns: int
     executed_ns: int
     stamps_ns: Mapping[str, int] = field(default_factory=dict)
+    instruction: str = ''
     masked: tuple[str, ...] = ()
     inputs_crc32: Mapping[str, int] = field(default_factory=dict)
-    ticks: tuple[tuple[int, int], ...] = ()
+    robot: Mapping[str, Any] = field(default_factory=dict)
+    record: Record | None = None
     actions: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def encode(exchange: Exchange) -> bytes:
     """The bytes of an exchange; raises ExchangeError for a tensor of another type."""
     header: dict[str, Any] = {one.name: getattr(exchange, one.name)
-                              for one in fields(Exchange) if one.name != 'actions'}
+                              for one in fields(Exchange) if one.name not in _AS_TENSORS}
     payload = []
     tensors = []
-    for name, array in exchange.actions.items():
-        if array.dtype.name not in _DTYPES:
-            raise ExchangeError(f'{name}: {array.dtype} is not one of {", ".join(_DTYPES)}')
+    for name, array in (dict(exchange.actions) | _record_tensors(exchange.record)).items():
+        if array.dtype.name not in DTYPES:
+            raise ExchangeError(f'{name}: {array.dtype} is not one of {", ".join(DTYPES)}')
         tensors.append({'name': name, 'dtype': array.dtype.name, 'shape': list(array.shape)})
         payload.append(array.astype(array.dtype.newbyteorder('<'), copy=False).tobytes())
     header['tensors'] = tensors
@@ -95,16 +106,36 @@ def decode(data: bytes) -> Exchange:
         raise ExchangeError('the header is cut off')
     try:
         header = json.loads(body[_PREFIX.size:_PREFIX.size + length])
-        actions = _tensors(header['tensors'], body[_PREFIX.size + length:])
-        known = {one.name for one in fields(Exchange)} - {'actions'}
+        tensors = _tensors(header['tensors'], body[_PREFIX.size + length:])
+        known = {one.name for one in fields(Exchange)} - set(_AS_TENSORS)
         values = {name: value for name, value in header.items() if name in known}
-        values |= {'masked': tuple(values.get('masked', ())),
-                   'ticks': tuple((int(a), int(b)) for a, b in values.get('ticks', ()))}
-        return Exchange(**values, actions=actions)
+        values['masked'] = tuple(values.get('masked', ()))
+        record = _record({name: tensors.pop(name) for name in list(tensors)
+                          if name.startswith(_JOURNAL)})
+        return Exchange(**values, record=record, actions=tensors)
     except ExchangeError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ExchangeError(f'the header is malformed: {error}') from error
+
+
+def _record_tensors(record: Record | None) -> dict[str, NDArray[Any]]:
+    if record is None:
+        return {}
+    return {'journal.counts': record.snapshot.counts, 'journal.moments': record.snapshot.moments,
+            'journal.entries': record.entries, 'journal.positions': record.positions}
+
+
+def _record(tensors: dict[str, NDArray[Any]]) -> Record | None:
+    if not tensors:
+        return None
+    counts, moments = tensors['journal.counts'], tensors['journal.moments']
+    entries, positions = tensors['journal.entries'], tensors['journal.positions']
+    width = moments.shape[1] if moments.ndim == 2 else 0
+    if (counts.shape != (11,) or moments.shape != (7, width) or entries.ndim != 2
+            or entries.shape[1] != 4 or positions.ndim != 2 or positions.shape[1] != width):
+        raise ExchangeError('the journal has impossible shapes')
+    return Record(Snapshot(counts, moments), entries, positions)
 
 
 def inputs_crc32(inputs: Mapping[str, NDArray[Any]]) -> dict[str, int]:
@@ -117,7 +148,7 @@ def _tensors(specs: Any, payload: bytes) -> dict[str, NDArray[Any]]:
     actions: dict[str, NDArray[Any]] = {}
     offset = 0
     for spec in specs:
-        if spec['dtype'] not in _DTYPES:
+        if spec['dtype'] not in DTYPES:
             raise ExchangeError(f'tensor type {spec["dtype"]!r} is not known')
         dtype = np.dtype(spec['dtype']).newbyteorder('<')
         shape = tuple(int(size) for size in spec['shape'])

@@ -14,52 +14,43 @@ from typing import Any
 import rclpy
 import rclpy.task
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import PoseStamped, Transform, Twist, TwistStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String, UInt8MultiArray
-from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
 from node_kit import ParameterError, declare
 from node_kit.ending import spin_until_told
 from policy_client import embodiment as emb
-from policy_client import exchange
-from policy_client.chunks import Chunk
+from policy_client import embodiment_file, exchange, messages
+from policy_client.flights import HOLD, Cancel, FlightSettings, Handshake, Infer, Job, Times
 from policy_client.observation import Sample
 from policy_client.parameters import ONNX, Parameters, endpoints
-from policy_client.pilot import (
-    HOLD,
-    Handshake,
-    Infer,
-    Job,
-    Pilot,
-    PilotSettings,
-    Times,
-)
+from policy_client.pilot import Pilot, PilotSettings
 from policy_client.policies.base import Policy, PolicyUnavailable, Reply
 from policy_client.policies.gr00t import Gr00tPolicy
 from policy_client.policies.hold import HoldPolicy
 from policy_client.policies.onnx import OnnxPolicy
 from policy_client.policies.triton import TritonPolicy
 from policy_client.routing import RouterSettings
-from policy_client.situation import safety_state
-from policy_client.vocabulary import Vocabulary, VocabularyError
+from policy_client.situation import COMMAND_TOPIC, safety_state
+from policy_client.vocabulary import Vocabulary
 
 _STREAM = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
                       durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _TYPES = {emb.IMAGE: Image, emb.COMPRESSED_IMAGE: CompressedImage, emb.ODOMETRY: Odometry,
-          emb.POSE: PoseStamped, emb.STRING: String}
+          emb.POSE: PoseStamped, emb.STRING: String, emb.JOINT_STATE: JointState}
 _STATUS_HZ = 5.0
 _DIAGNOSTICS_HZ = 1.0
 _HEALTH_HZ = 20.0
 _HANDSHAKE_S = 1.0
-# A change of one of these is published at once.
-_TELLING = ('state', 'source', 'rejected_chunks', 'epoch', 'camera', 'version', 'routes')
+_NEVER_NS = 1_000_000_000_000_000
+_SOONEST_NS = 100_000
 _LEVELS = {'driving': DiagnosticStatus.OK, 'arrived': DiagnosticStatus.OK,
            'neutral': DiagnosticStatus.OK, 'no_task': DiagnosticStatus.OK,
            'no_goal': DiagnosticStatus.OK, 'no_policy': DiagnosticStatus.ERROR}
@@ -95,9 +86,10 @@ class PolicyClient(LifecycleNode):
         self._policies: dict[str, Policy] = {}
         self._hands: ThreadPoolExecutor | None = None
         self._active = False
-        self._told: tuple[str, ...] = ()
+        self._told: tuple[Any, ...] = ()
         self._told_errors = ''
         self._opened: list[tuple[Callable[[Any], bool], Any]] = []
+        self._period_ns = round(1e9 / self._chosen.output_rate_hz)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
 
     # Lifecycle
@@ -106,7 +98,7 @@ class PolicyClient(LifecycleNode):
         try:
             with self._lock:
                 self._build()
-        except (emb.EmbodimentError, VocabularyError, ParameterError, ValueError) as error:
+        except ValueError as error:  # a file or a parameter that breaks a rule
             self.get_logger().error(str(error))
             self._tear_down()
             return TransitionCallbackReturn.FAILURE
@@ -148,7 +140,7 @@ class PolicyClient(LifecycleNode):
         if not parameters.embodiment_file:
             raise ParameterError('parameter embodiment_file is empty: it names the YAML that says '
                                  'what the policy sees and drives')
-        self._embodiment = emb.load(parameters.embodiment_file)
+        self._embodiment = embodiment_file.load(parameters.embodiment_file)
         vocabulary = Vocabulary.load(
             parameters.vocabulary_file
             or Path(parameters.embodiment_file).parent / 'vocabulary.txt')
@@ -169,15 +161,16 @@ class PolicyClient(LifecycleNode):
     def _settings(self) -> PilotSettings:
         p = self._chosen
         interval = _ns(p.probe_interval_ms)
-        return PilotSettings(
-            deadline_ns=_ns(p.deadline_ms), max_age_ns=_ns(p.max_age_ms),
-            blend_ns=_ns(p.blend_ms), goal_tolerance_m=p.goal_tolerance_m,
-            safety_timeout_ns=_ns(p.safety_timeout_ms), limit_tolerance=p.limit_tolerance,
-            model_name=p.model_name, model_version=p.model_version,
+        flights = FlightSettings(
+            deadline_ns=_ns(p.deadline_ms), model_version=p.model_version,
             # GR00T's own server cannot say all that Triton's model parameters do.
-            strict_routes=frozenset(r for r in self._endpoints if r.startswith('triton:')),
-            pinned_routes=frozenset(self._endpoints),
+            strict=frozenset(r for r in self._endpoints if r.startswith('triton:')),
+            pinned=frozenset(self._endpoints), hedge=p.hedge,
             router=RouterSettings(p.failures_to_open, p.probes_to_close, interval, 4 * interval))
+        return PilotSettings(
+            max_age_ns=_ns(p.max_age_ms), blend_ns=_ns(p.blend_ms),
+            goal_tolerance_m=p.goal_tolerance_m, safety_timeout_ns=_ns(p.safety_timeout_ms),
+            limit_tolerance=p.limit_tolerance, model_name=p.model_name, flights=flights)
 
     def _wire(self) -> None:
         def keep(destroy: Callable[[Any], bool], entity: Any) -> Any:
@@ -189,8 +182,14 @@ class PolicyClient(LifecycleNode):
             destroy = (self.destroy_lifecycle_publisher if lifecycle else self.destroy_publisher)
             return keep(destroy, create(kind, topic, qos))
 
-        self._commands = publisher(TwistStamped, self._embodiment.action.topic, 1, lifecycle=True)
-        self._chunks = publisher(MultiDOFJointTrajectory, 'policy/chunk', 10, lifecycle=True)
+        robot = self._embodiment
+        self._commands = [
+            (part, publisher(messages.message_type(part.interface), part.topic, 1, lifecycle=True))
+            for part in robot.commands]
+        # The reflex takes the policy's neutral from here, whatever else the policy drives.
+        self._neutral = None if any(part.topic == COMMAND_TOPIC for part in robot.commands) else (
+            publisher(TwistStamped, COMMAND_TOPIC, 1, lifecycle=True))
+        self._chunks = publisher(messages.chunk_type(robot), 'policy/chunk', 10, lifecycle=True)
         self._exchanges = publisher(UInt8MultiArray, 'policy/exchange', 50, lifecycle=True)
         self._statuses = publisher(DiagnosticArray, 'policy/status', _LATCHED, lifecycle=False)
         self._diagnostics = publisher(DiagnosticArray, 'diagnostics', 10, lifecycle=False)
@@ -206,6 +205,8 @@ class PolicyClient(LifecycleNode):
                                   (_DIAGNOSTICS_HZ, self._on_diagnostics)):
             keep(self.destroy_timer, self.create_timer(1.0 / rate_hz, callback,
                                                        clock=self._steady))
+        self._hedge_timer = keep(self.destroy_timer, self.create_timer(
+            _NEVER_NS / 1e9, self._on_hedge, clock=self._steady))
 
     def _tear_down(self) -> None:
         with self._lock:
@@ -251,16 +252,28 @@ class PolicyClient(LifecycleNode):
     def _on_output(self, pilot: Pilot) -> None:
         if not self._active:
             return
-        step = pilot.step(self._now())
-        command = TwistStamped()
-        command.header.stamp = self.get_clock().now().to_msg()
-        command.header.frame_id = self._embodiment.action.frame
-        self._fill(command.twist, step.action)
-        self._commands.publish(command)
+        now = self._now()
+        action, stamp = pilot.step(now).action, messages.stamp_of(now.stamp_ns)
+        for part, publisher in self._commands:
+            command = messages.command(self._embodiment, part, action, stamp, self._period_ns)
+            if command is not None:
+                publisher.publish(command)
+        if self._neutral:
+            self._neutral.publish(messages.neutral('', stamp))
         self._tell(pilot, only_changes=True)
 
     @_locked
+    def _on_hedge(self, pilot: Pilot) -> None:
+        self._hedge_timer.timer_period_ns = _NEVER_NS
+        self._hedge_timer.reset()
+        if self._active:
+            self._do(pilot, pilot.hedge(self._now()))
+
+    @_locked
     def _on_status(self, pilot: Pilot) -> None:
+        record = pilot.record(self._now())
+        if record and self._active:
+            self._exchanges.publish(UInt8MultiArray(data=exchange.encode(record)))
         self._tell(pilot, only_changes=False)
 
     @_locked
@@ -275,7 +288,8 @@ class PolicyClient(LifecycleNode):
         handled = pilot.replied(route, future.result(), self._now())
         self._do(pilot, handled.jobs)
         if handled.chunk:
-            self._chunks.publish(self._chunk_message(handled.chunk, handled.stamp_ns))
+            self._chunks.publish(messages.chunk(self._embodiment, handled.chunk.rows,
+                                                messages.stamp_of(handled.stamp_ns)))
         if handled.exchange:
             self._exchanges.publish(UInt8MultiArray(data=exchange.encode(handled.exchange)))
         self._tell(pilot, only_changes=True)
@@ -304,6 +318,12 @@ class PolicyClient(LifecycleNode):
                 case Infer(route, request):
                     policy.infer(request).add_done_callback(
                         functools.partial(self._later, self._replied, pilot, route))
+                case Cancel(_, request_id):
+                    policy.cancel(request_id)
+        due = pilot.hedge_due_ns
+        if due is not None:
+            self._hedge_timer.timer_period_ns = max(_SOONEST_NS, due - time.monotonic_ns())
+            self._hedge_timer.reset()
 
     def _later(self, callback: Callable[..., None], *arguments: Any) -> None:
         """Run a callback on the executor's thread; replies come on threads of the policies."""
@@ -312,15 +332,14 @@ class PolicyClient(LifecycleNode):
             executor.create_task(callback, *arguments)
 
     def _now(self) -> Times:
-        steady = time.monotonic_ns()
-        logical = self.get_clock().now().nanoseconds if self._chosen.clock == 'sim' else steady
-        return Times(logical, steady)
+        steady, stamp = time.monotonic_ns(), self.get_clock().now().nanoseconds
+        return Times(stamp if self._chosen.clock == 'sim' else steady, steady, stamp)
 
     def _tell(self, pilot: Pilot, *, only_changes: bool) -> None:
-        values = pilot.status(self._now())
-        telling = tuple(values[name] for name in _TELLING)
+        telling = pilot.telling()
         if only_changes and telling == self._told:
             return
+        values = pilot.status(self._now())
         errors = values['route_errors']
         if errors and errors != self._told_errors:
             self.get_logger().warning(errors, throttle_duration_sec=1.0)
@@ -341,23 +360,6 @@ class PolicyClient(LifecycleNode):
             message=f'{sentence}: {values["why"]}' if values['why'] else sentence,
             values=[KeyValue(key=key, value=value) for key, value in values.items()])]
         return message
-
-    def _chunk_message(self, chunk: Chunk, stamp_ns: int) -> MultiDOFJointTrajectory:
-        message = MultiDOFJointTrajectory(joint_names=['base'])
-        message.header.frame_id = self._embodiment.action.frame
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
-        for number, row in enumerate(chunk.rows):
-            point = MultiDOFJointTrajectoryPoint(transforms=[Transform()], velocities=[Twist()])
-            self._fill(point.velocities[0], row)
-            since = number * self._embodiment.action_period_ns
-            point.time_from_start.sec, point.time_from_start.nanosec = divmod(since, 1_000_000_000)
-            message.points.append(point)
-        return message
-
-    def _fill(self, twist: Twist, values: Any) -> None:
-        for part, value in zip(self._embodiment.action.components, values, strict=True):
-            vector, axis = part.drives.split('.')
-            setattr(getattr(twist, vector), axis, float(value))
 
 
 def _ns(milliseconds: float) -> int:

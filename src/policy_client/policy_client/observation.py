@@ -5,7 +5,7 @@ stale, skewed or wrong has an outcome under its key's name.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -13,8 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policy_client import images
-from policy_client.embodiment import COMPRESSED_IMAGE, Embodiment, SeenFrom, StateKey, VideoKey
+from policy_client import images, rotations
+from policy_client.embodiment import (
+    COMPRESSED_IMAGE,
+    JOINT_STATE,
+    Component,
+    Embodiment,
+    SeenFrom,
+    StateKey,
+    VideoKey,
+)
 from policy_client.handshake import Signature
 from policy_client.vocabulary import Vocabulary, VocabularyError
 
@@ -22,6 +30,7 @@ Tensors = dict[str, NDArray[Any]]
 _MS = 1_000_000
 # With a simulated clock a message may be taken before the /clock that belongs to it.
 _AHEAD_NS = 100 * _MS
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -147,6 +156,25 @@ def goal_position(key: StateKey, samples: Mapping[str, Sample],
         return str(reason)
 
 
+def joint_positions(message: Any, joints: Sequence[str]) -> list[float] | str:
+    """Where the joints are by a sensor_msgs/JointState, in their order; or why that is not known.
+
+    Radians, or metres of a prismatic joint.
+    """
+    places = {str(name): place for place, name in enumerate(message.name)}
+    if len(places) != len(message.name) or len(message.position) != len(places):
+        return (f'malformed: {len(message.name)} names, {len(places)} of them different, and '
+                f'{len(message.position)} positions')
+    absent = [joint for joint in joints if joint not in places]
+    if absent:
+        return f"missing: joint '{absent[0]}'"
+    found = [float(message.position[places[joint]]) for joint in joints]
+    for joint, value in zip(joints, found, strict=True):
+        if not math.isfinite(value):
+            return f"not finite: joint '{joint}' is at {value}"
+    return found
+
+
 def _newest_stamp(embodiment: Embodiment, samples: Mapping[str, Sample]) -> int | None:
     streams = [topic for topic, (_, latched) in embodiment.topics.items() if not latched]
     stamps = [samples[topic].stamp_ns for topic in streams if topic in samples]
@@ -212,11 +240,45 @@ def _seen(key: StateKey, sample: Sample, samples: Mapping[str, Sample],
 
 
 def _values(key: StateKey, message: Any) -> list[float]:
-    values = [float(pick(message, part.field)) for part in key.components]
-    for part, value in zip(key.components, values, strict=True):
-        if not math.isfinite(value):
-            raise _Unusable(f'not finite: {part.field} of {key.topic} is {value}')
-    return values
+    """The columns in the data set's units; finite, also as float32."""
+    read = _joint_reader(key, message) if key.type == JOINT_STATE else _field_value
+    found = []
+    for part in key.components:
+        what = f"{part.field} of joint '{part.joint}'" if part.joint else part.field
+        try:
+            value = part.scale * read(part, message) + part.offset
+        except ValueError as error:
+            raise _Unusable(f'{what} of {key.topic}: {error}') from None
+        if not abs(value) <= _LARGEST:  # NaN too
+            raise _Unusable(f'not finite: {what} of {key.topic} is {value}')
+        found.append(value)
+    return found
+
+
+def _field_value(part: Component, message: Any) -> float:
+    value = pick(message, part.field)
+    if not part.rotation:
+        return float(value)
+    quaternion = (float(value.x), float(value.y), float(value.z), float(value.w))
+    return rotations.value(part.rotation, quaternion, part.near)
+
+
+def _joint_reader(key: StateKey, message: Any) -> Callable[[Component, Any], float]:
+    """Reads by joint names, whatever their order in this message."""
+    places = {str(name): place for place, name in enumerate(message.name)}
+    if len(places) != len(message.name):
+        raise _Unusable(f'malformed: a joint is twice in {key.topic}')
+
+    def read(part: Component, message: Any) -> float:
+        values = getattr(message, part.field)
+        if part.joint not in places:
+            raise _Unusable(f"missing: joint '{part.joint}' is not in {key.topic}")
+        if len(values) != len(places):
+            raise _Unusable(f'malformed: {key.topic} has {len(values)} values of {part.field} for '
+                            f'{len(places)} joints')
+        return float(values[places[part.joint]])
+
+    return read
 
 
 def _language(embodiment: Embodiment, vocabulary: Vocabulary, signature: Signature,

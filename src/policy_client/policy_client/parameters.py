@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from node_kit import ParameterError, parameter
-from policy_client.pilot import HOLD
+from policy_client.flights import HOLD
 from policy_client.policies import gr00t_endpoint, triton_endpoint
 from policy_client.policies.endpoint_options import without_options
 
@@ -31,7 +31,10 @@ class Parameters:
                                    'asked', minimum=10.0, maximum=5000.0)
     max_age_ms: float = parameter(1000.0, 'oldest observation that an action may run on',
                                   minimum=50.0, maximum=10000.0)
-    blend_ms: float = parameter(150.0, 'how long a new chunk is faded in', minimum=0.0,
+    hedge: bool = parameter(False, 'ask a second time, of at most 5 % of the requests, what takes '
+                            'longer than 95 % of them do')
+    blend_ms: float = parameter(150.0, 'shortest fading from one chunk to the next; the limits of '
+                                'rate, acceleration and jerk make it longer', minimum=0.0,
                                 maximum=2000.0)
     limit_tolerance: float = parameter(0.05, 'share of a limit within which a value is clipped; '
                                        'beyond it the chunk is refused', minimum=0.0, maximum=0.5)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policy_client.embodiment import ActionKey
+from policy_client.embodiment import ActionKey, Embodiment
 
 
 class ChunkRejected(Exception):
@@ -26,15 +26,33 @@ class ChunkRejected(Exception):
 FAULTS = frozenset({'missing', 'dtype', 'shape', 'not_finite', 'over_limit', 'version'})
 
 
-def checked(actions: Mapping[str, NDArray[Any]], key: ActionKey, horizon: int,
+def checked(actions: Mapping[str, NDArray[Any]], embodiment: Embodiment, horizon: int,
             tolerance: float) -> NDArray[np.float64]:
-    """The rows (H, D) of a chunk in physical units; raises ChunkRejected.
+    """The rows (H, D) of a chunk, in what is driven (m/s, rad/s, rad, m); raises ChunkRejected.
+
+    D is all columns of all action keys, in the embodiment's order.
 
     Args:
-        tolerance: how far beyond a limit a value may lie, as a share of it, to be clipped instead
-            of refused: a network rounds, a broken one does not stop at five percent.
+        actions: each `action.*` float32 (1, H, its columns), in the network's units.
+        tolerance: how far beyond a limit a value may lie, as a share of the whole range from
+            minimum to maximum, to be clipped instead of refused: a network rounds, a broken one
+            does not stop at a few percent.
     """
-    array = actions.get(key.name)
+    return np.concatenate([_rows(actions.get(key.name), key, horizon, tolerance)
+                           for key in embodiment.actions], axis=1)
+
+
+def network_rows(rows: NDArray[Any], embodiment: Embodiment) -> dict[str, NDArray[np.float32]]:
+    """The way back: rows (N, D) of what is driven as float32 (1, N, columns) by action key."""
+    scale = np.array([part.scale for part in embodiment.columns])
+    offset = np.array([part.offset for part in embodiment.columns])
+    values = ((np.asarray(rows, np.float64) - offset) / scale).astype(np.float32)[None]
+    return {name: np.ascontiguousarray(values[:, :, part])
+            for name, part in embodiment.slices.items()}
+
+
+def _rows(array: NDArray[Any] | None, key: ActionKey, horizon: int,
+          tolerance: float) -> NDArray[np.float64]:
     if array is None:
         raise ChunkRejected('missing', key.name)
     if array.dtype != np.float32:
@@ -42,19 +60,22 @@ def checked(actions: Mapping[str, NDArray[Any]], key: ActionKey, horizon: int,
     wanted = (1, horizon, len(key.components))
     if array.shape != wanted:
         raise ChunkRejected('shape', f'{key.name} is {array.shape}, not {wanted}')
-    rows = array[0].astype(np.float64)
-    finite = np.isfinite(rows)
+    parts = key.components
+    finite = np.isfinite(array[0])
     if not finite.all():
         row, column = np.argwhere(~finite)[0]
-        raise ChunkRejected('not_finite', f'{key.name} {key.components[column].name} is '
-                                          f'{rows[row, column]} in row {row}')
-    low = np.array([part.minimum for part in key.components])
-    high = np.array([part.maximum for part in key.components])
-    over = (rows > high * (1 + tolerance)) | (rows < low * (1 + tolerance))
+        raise ChunkRejected('not_finite', f'{key.name} {parts[column].name} is '
+                                          f'{array[0, row, column]} in row {row}')
+    rows = (array[0].astype(np.float64) * np.array([part.scale for part in parts])
+            + np.array([part.offset for part in parts]))
+    low = np.array([part.minimum for part in parts])
+    high = np.array([part.maximum for part in parts])
+    margin = tolerance * (high - low)
+    over = (rows > high + margin) | (rows < low - margin)
     if over.any():
         row, column = np.argwhere(over)[0]
-        part = key.components[column]
-        raise ChunkRejected('over_limit', f'{key.name} {part.name} is {rows[row, column]:g} '
-                                          f'{part.unit} in row {row}, allowed are '
+        part = parts[column]
+        raise ChunkRejected('over_limit', f'{key.name} {part.name} drives {part.drives} to '
+                                          f'{rows[row, column]:g} in row {row}, allowed are '
                                           f'{part.minimum:g} to {part.maximum:g}')
     return np.clip(rows, low, high)

@@ -18,8 +18,7 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from policy_client import embodiment as embodiments
-from policy_client import groot_checkpoint
+from policy_client import embodiment_file, groot_checkpoint
 from policy_client.embodiment import Embodiment
 from policy_client.handshake import HandshakeError, ModelDescription, TensorSpec, compare
 from policy_client.policies import triton_jpeg
@@ -142,8 +141,7 @@ def _files(folder: Path, config: Any, parameters: Mapping[str, str]) -> Iterator
 
 def _tensors(folder: Path, config: Any, parameters: Mapping[str, str],
              robots: Sequence[tuple[Embodiment, Vocabulary]]) -> Iterator[str]:
-    # An optional input needs no topic that feeds it.
-    inputs = tuple(_spec(tensor) for tensor in config.input if not tensor.optional)
+    inputs = tuple(_spec(tensor, optional=tensor.optional) for tensor in config.input)
     outputs = tuple(_spec(tensor) for tensor in config.output)
     if not inputs and not outputs and 'model_path' in parameters:
         try:
@@ -183,9 +181,10 @@ def _of_checkpoint(folder: Path, parameters: Mapping[str, str],
             tuple(TensorSpec(one.name, _datatype(one.data_type), one.dims) for one in outputs))
 
 
-def _spec(tensor: Any) -> TensorSpec:
+def _spec(tensor: Any, *, optional: bool = False) -> TensorSpec:
     name = model_config_pb2.DataType.Name(tensor.data_type)
-    return TensorSpec(tensor.name, _datatype(name), tuple(int(size) for size in tensor.dims))
+    return TensorSpec(tensor.name, _datatype(name), tuple(int(size) for size in tensor.dims),
+                      optional)
 
 
 def _datatype(name: str) -> str:
@@ -205,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         help='its vocabulary (default: vocabulary.txt beside it)')
     options = parser.parse_args(arguments)
     try:
-        robots = [(embodiments.load(file),
+        robots = [(embodiment_file.load(file),
                    Vocabulary.load(options.vocabulary or file.parent / 'vocabulary.txt'))
                   for file in options.embodiment]
     except ValueError as error:

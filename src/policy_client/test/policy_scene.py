@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from policy_client.embodiment import Embodiment, parse
+from policy_client.embodiment import Embodiment
+from policy_client.embodiment_file import parse
 from policy_client.handshake import ModelDescription, Signature, TensorSpec
 from policy_client.observation import Sample, Tensors, blank
 from policy_client.vocabulary import Vocabulary

@@ -6,11 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy_client.chunks import ActionQueue, QueueSettings
+from policy_client.motion import Limits
 from policy_client.reply import ChunkRejected
 
 MS = 1_000_000
 PERIOD = 100 * MS
-SETTINGS = QueueSettings(PERIOD, max_age_ns=1000 * MS, blend_ns=150 * MS, max_rate=(0.8, 2.5))
+INF = float('inf')
+# A base: m/s and rad/s, so the rates are accelerations.
+BASE = Limits.of([(-5.0, 5.0, 0.8, 4.0, INF, False), (-5.0, 5.0, 2.5, 20.0, INF, False)])
+# The same base with a joint: rad.
+MIXED = Limits.of([(-5.0, 5.0, 0.8, 4.0, INF, False), (-1.0, 1.0, 2.0, 8.0, 100.0, True)])
+SETTINGS = QueueSettings(PERIOD, max_age_ns=1000 * MS, blend_ns=150 * MS, limits=BASE)
 
 
 def ramp(first=0.0, by=0.05, count=16):
@@ -21,8 +27,9 @@ def ramp(first=0.0, by=0.05, count=16):
 
 
 def quick(**changes):
-    """A queue without rate limits and blending, to see the rows themselves."""
-    values = {'period_ns': PERIOD, 'max_age_ns': 1000 * MS, 'blend_ns': 0, 'max_rate': (1e9, 1e9)}
+    """A queue without limits and nearly without seams, to see the rows themselves."""
+    free = Limits.of([(-INF, INF, 1e9, 1e9, INF, False)] * 2)
+    values = {'period_ns': PERIOD, 'max_age_ns': 1000 * MS, 'blend_ns': 0, 'limits': free}
     return ActionQueue(QueueSettings(**(values | changes)), 'test')
 
 
@@ -91,11 +98,58 @@ def test_a_new_chunk_is_faded_in():
     queue = quick(blend_ns=100 * MS)
     queue.step(0)
     give(queue, ramp(0.2, 0), 0)
+    for ms in range(0, 301, 20):
+        queue.step(ms * MS)
+    give(queue, ramp(0.6, 0), 300 * MS)
+    seen = [queue.step(ms * MS).action[0] for ms in range(300, 421, 5)]
+    assert seen[0] == pytest.approx(0.2)
+    assert seen[10] == pytest.approx(0.4)  # half way
+    assert seen[20:] == pytest.approx([0.6] * 5)
+    assert (np.diff(seen) > -1e-9).all()
+    assert queue.gap[0] == pytest.approx(-0.4)
+
+
+def joint_queue():
+    queue = ActionQueue(QueueSettings(PERIOD, 1000 * MS, 150 * MS, MIXED), 'test')
     queue.step(0)
-    queue.step(100 * MS)
-    give(queue, ramp(0.6, 0), 100 * MS)
-    assert [queue.step(ms * MS).action[0] for ms in (100, 125, 150, 200)] == pytest.approx(
-        [0.2, 0.3, 0.4, 0.6])
+    return queue
+
+
+def test_nothing_goes_to_a_joint_that_nobody_has_seen():
+    queue = joint_queue()
+    assert np.isnan(queue.step(10 * MS).action[1])
+    queue.found(np.array([np.nan, 0.7]))
+    assert queue.step(20 * MS).action.tolist() == [0.0, 0.7]
+    queue.found(np.array([np.nan, 0.1]))  # measured again: what was commanded counts
+    assert queue.step(30 * MS).action.tolist() == [0.0, 0.7]
+    assert np.isnan(queue.neutral(40 * MS).action[1])
+    queue.found(np.array([np.nan, 0.2]))  # moved by hand while the reflex held
+    assert queue.step(50 * MS).action[1] == 0.2
+
+
+def test_a_joint_stays_where_the_queue_ended_and_slows_down_to_it():
+    queue = joint_queue()
+    queue.found(np.array([np.nan, 0.0]))
+    rows = np.zeros((10, 2))
+    rows[:, 1] = 0.05 * np.arange(10)
+    give(queue, rows, 0)
+    went = [queue.step(ms * MS).action[1] for ms in range(0, 1600, 10)]
+    speeds = np.diff(went) / 0.01
+    assert went[-1] == went[-40] > 0.4
+    assert np.abs(speeds).max() <= 2.0
+    assert np.abs(np.diff(speeds)).max() / 0.01 <= 8.0 * 1.05
+
+
+def test_the_rows_that_will_go_out_are_told_for_real_time_chunking():
+    queue = quick()
+    queue.step(0)
+    assert queue.planned(0, 16).shape == (0, 2)
+    give(queue, ramp(), 0)
+    for ms in range(0, 210, 10):
+        queue.step(ms * MS)
+    rows = queue.planned(200 * MS, 16)
+    assert rows[:, 0] == pytest.approx(0.05 * np.arange(2, 2 + len(rows)))
+    assert len(queue.planned(200 * MS, 3)) == 3
 
 
 def test_neutral_is_zero_at_once_and_the_way_back_starts_there():
@@ -106,8 +160,11 @@ def test_neutral_is_zero_at_once_and_the_way_back_starts_there():
         queue.step(ms * MS)
     queue.drop()
     assert queue.neutral(600 * MS).action.tolist() == [0.0, 0.0]
-    give(queue, ramp(0.5, 0), 600 * MS)
-    assert queue.step(620 * MS).action[0] == pytest.approx(0.8 * 0.02)
+    give(queue, ramp(0.2, 0), 600 * MS)
+    speeds = [queue.step(ms * MS).action[0] for ms in range(600, 1500, 20)]
+    assert speeds[0] == 0.0
+    assert speeds[-1] == pytest.approx(0.2)
+    assert max(b - a for a, b in pairwise(speeds)) <= 0.8 * 0.02 + 1e-9
 
 
 def rejection(call, *arguments):
@@ -174,7 +231,7 @@ def test_whatever_is_delivered_nothing_old_foreign_or_abrupt_goes_out(script, ho
             if what == 'neutral':
                 assert step.action.tolist() == [0.0, 0.0]
             else:
-                allowed = np.array(SETTINGS.max_rate) * min(number, 100) / 1e3
+                allowed = SETTINGS.limits.rate * min(number, 100) / 1e3
                 assert (np.abs(step.action - last) <= allowed + 1e-9).all()
             if step.chunk:
                 ticket = step.chunk.ticket

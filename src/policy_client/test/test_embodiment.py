@@ -2,8 +2,9 @@ import pytest
 import yaml
 from policy_scene import AMR, CONFIG, VOCABULARY, changed
 
-from policy_client import embodiment
-from policy_client.embodiment import EmbodimentError, parse
+from policy_client import embodiment_file
+from policy_client.embodiment import Command
+from policy_client.embodiment_file import EmbodimentError, parse
 
 
 def test_the_amr_is_described_as_the_contract_says():
@@ -12,7 +13,9 @@ def test_the_amr_is_described_as_the_contract_says():
     assert [key.name for key in AMR.video] == ['video.front']
     assert [key.name for key in AMR.state] == ['state.velocity', 'state.goal']
     assert AMR.language.name == 'annotation.human.task_description'
-    assert AMR.action.name == 'action.base_velocity'
+    assert [key.name for key in AMR.actions] == ['action.base_velocity']
+    assert AMR.positional == (False, False)
+    assert AMR.commands == (Command('policy/cmd_vel', 'twist', 'base_link', '', (0, 1)),)
     assert AMR.goal.name == 'state.goal'
     assert AMR.goal.clip_radius_m == 10.0
     assert AMR.topics == {
@@ -24,7 +27,7 @@ def test_the_amr_is_described_as_the_contract_says():
 
 def test_its_limits_are_those_of_the_robot(root):
     robot = yaml.safe_load((root / 'config/robots/amr.yaml').read_text())['limits']
-    v, w = AMR.action.components
+    v, w = AMR.columns
     assert (v.minimum, v.maximum) == (-robot['max_reverse_mps'], robot['max_speed_mps'])
     assert (w.minimum, w.maximum) == (-robot['max_turn_radps'], robot['max_turn_radps'])
     assert v.max_rate == robot['max_acceleration_mps2']
@@ -48,10 +51,16 @@ def test_its_limits_are_those_of_the_robot(root):
     ({'state__goal__seen_from__type': 'std_msgs/msg/String'}, 'state.goal.seen_from.type'),
     ({'language': {}}, 'language: needs exactly one key, has 0'),
     ({'action__base_velocity__meaning': 'relative'}, 'action.base_velocity.meaning'),
-    ({'action__base_velocity__interface': 'joints'}, 'action.base_velocity.interface'),
+    ({'action__base_velocity__interface': 'pose'}, 'action.base_velocity.interface'),
     ({'action__base_velocity__components__0__minimum': 0.1}, 'must enclose 0'),
-    ({'action__base_velocity__components__0__max_rate': 0}, 'components[0].max_rate = 0'),
-    ({'action__base_velocity__components__0__drives': 'angular.z'}, 'two of them drive the same'),
+    ({'action__base_velocity__components__0__max_jerk': 0}, 'components[0].max_jerk = 0'),
+    ({'action__base_velocity__components__0__max_rate': 1}, 'components[0].max_rate: is not a key'),
+    ({'action__base_velocity__components__0__max_acceleration': None},
+     'components[0].max_acceleration is missing'),
+    ({'action__base_velocity__components__0__scale': 0}, 'components[0].scale = 0: must not be'),
+    ({'action__base_velocity__meaning': 'dataset'}, 'components[0].scale is missing'),
+    ({'action': {}}, 'action: must not be empty'),
+    ({'action__base_velocity__components__0__drives': 'angular.z'}, 'angular.z on policy/cmd_vel is driven by action.base_velocity v'),
     ({'action__base_velocity__topic': 'odom'}, 'is also the source of state.velocity'),
     ({'state__velocity__topic': 'goal_pose'}, 'takes goal_pose as'),
     ({'state': [1]}, 'state = [1]: must be a mapping'),
@@ -70,10 +79,10 @@ def test_a_file_that_is_no_mapping_is_refused(document):
 
 def test_a_missing_or_broken_file_is_named(tmp_path):
     with pytest.raises(EmbodimentError, match=r'none\.yaml'):
-        embodiment.load(tmp_path / 'none.yaml')
+        embodiment_file.load(tmp_path / 'none.yaml')
     (tmp_path / 'bad.yaml').write_text('a: [')
     with pytest.raises(EmbodimentError, match=r'bad\.yaml'):
-        embodiment.load(tmp_path / 'bad.yaml')
+        embodiment_file.load(tmp_path / 'bad.yaml')
 
 
 def test_the_digest_covers_what_a_network_must_agree_with():
@@ -91,9 +100,9 @@ def test_the_digest_covers_what_a_network_must_agree_with():
 
 
 def test_the_command_prints_the_digest(capsys):
-    assert embodiment.main([str(CONFIG / 'amr.yaml')]) == 0
+    assert embodiment_file.main([str(CONFIG / 'amr.yaml')]) == 0
     assert capsys.readouterr().out.strip() == AMR.modality_sha256(VOCABULARY.sha256)
-    assert embodiment.main([str(CONFIG / 'none.yaml')]) == 1
+    assert embodiment_file.main([str(CONFIG / 'none.yaml')]) == 1
     assert 'none.yaml' in capsys.readouterr().err
 
 

@@ -20,7 +20,7 @@ from policy_scene import (
 )
 
 from policy_client import images
-from policy_client.embodiment import parse
+from policy_client.embodiment_file import parse
 from policy_client.observation import (
     Lacking,
     Observation,

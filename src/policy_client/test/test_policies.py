@@ -1,7 +1,5 @@
 """ONNX on board and hold, with the network of this checkout; Triton has a file of its own."""
 
-import time
-
 import numpy as np
 import onnx_file
 import pytest
@@ -31,7 +29,7 @@ def test_the_network_on_board_fits_the_embodiment_and_drives(onnx):
     assert signature.runs_on.endswith('ExecutionProvider')
     reply = onnx.infer(Request('1', facing_goal(), SECOND)).result(5.0)
     assert (reply.failure, reply.request_id, reply.version) == (None, '1', description.version)
-    rows = checked(reply.actions, AMR.action, signature.horizon, 0.05)
+    rows = checked(reply.actions, AMR, signature.horizon, 0.05)
     assert rows[-1, 0] > 0.3  # it sets out
 
 
@@ -84,13 +82,24 @@ def test_providers_in_their_order_where_their_libraries_load():
     assert providers(['CPUExecutionProvider'], lambda library: True) == ['CPUExecutionProvider']
 
 
-def test_hold_answers_at_once_with_zeros():
+def test_hold_repeats_what_was_commanded_last():
     policy = HoldPolicy(AMR)
     signature = compare(AMR, VOCABULARY, policy.handshake(1.0), parameters_required=False)
-    started = time.monotonic()
-    reply = policy.infer(Request('1', {}, SECOND)).result(0)
-    assert time.monotonic() - started < 0.1
-    assert not checked(reply.actions, AMR.action, signature.horizon, 0.0).any()
+    held = {'held.base_velocity': np.array([[0.25, -0.5]], np.float32)}
+    reply = policy.infer(Request('1', held, SECOND)).result(0)
+    rows = checked(reply.actions, AMR, signature.horizon, 0.0)
+    assert rows.tolist() == [[0.25, -0.5]] * signature.horizon
+    assert (reply.request_id, reply.version) == ('1', signature.version)
+
+
+def test_hold_knows_nothing_of_its_own():
+    policy = HoldPolicy(AMR)
+    for held, words in ((None, 'held.base_velocity is missing'),
+                        (np.zeros((1, 3), np.float32), 'held.base_velocity is of shape (1, 3)')):
+        inputs = {} if held is None else {'held.base_velocity': held}
+        reply = policy.infer(Request('1', inputs, SECOND)).result(0)
+        assert (reply.failure, reply.actions) == (Failure.INVALID, {})
+        assert words in reply.detail
 
 
 @pytest.mark.parametrize(('status', 'message', 'failure'), [

@@ -9,7 +9,7 @@ from policy_client.reply import ChunkRejected, checked
 
 
 def check(array):
-    return checked({'action.base_velocity': array}, AMR.action, 16, tolerance=0.05)
+    return checked({'action.base_velocity': array}, AMR, 16, tolerance=0.05)
 
 
 def test_a_good_chunk_comes_through_unchanged():
@@ -29,8 +29,8 @@ def bad(row, column, value):
 @pytest.mark.parametrize(('array', 'reason', 'words'), [
     (bad(3, 1, np.nan), 'not_finite', 'w is nan in row 3'),
     (bad(15, 0, -np.inf), 'not_finite', 'v is -inf in row 15'),
-    (bad(0, 0, 25.0), 'over_limit', 'v is 25 m/s in row 0, allowed are -0.2 to 0.9'),
-    (bad(2, 0, -0.3), 'over_limit', 'v is -0.3'),
+    (bad(0, 0, 25.0), 'over_limit', 'v drives linear.x to 25 in row 0, allowed are -0.2 to 0.9'),
+    (bad(2, 0, -0.3), 'over_limit', 'v drives linear.x to -0.3'),
     (rows(horizon=15), 'shape', '(1, 15, 2), not (1, 16, 2)'),
     (rows()[0], 'shape', '(16, 2)'),
     (rows().astype(np.float64), 'dtype', 'float64'),
@@ -44,7 +44,7 @@ def test_one_bad_value_refuses_all_of_it(array, reason, words):
 
 def test_a_missing_action_is_refused():
     with pytest.raises(ChunkRejected, match=r'missing: action\.base_velocity'):
-        checked({'action.arm': rows()}, AMR.action, 16, 0.05)
+        checked({'action.arm': rows()}, AMR, 16, 0.05)
 
 
 @given(hnp.arrays(st.sampled_from([np.float32, np.float64, np.int64, np.uint8]),

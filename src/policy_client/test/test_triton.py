@@ -74,7 +74,7 @@ def test_the_same_network_answers_the_same_on_board(policy, model_onnx):
 def test_a_request_keeps_its_id_and_names_its_version(policy):
     reply = ask(policy, 'client/3/14')
     assert (reply.request_id, reply.version, reply.failure) == ('client/3/14', '1', None)
-    assert checked(reply.actions, AMR.action, 16, 0.05).shape == (16, 2)
+    assert checked(reply.actions, AMR, 16, 0.05).shape == (16, 2)
 
 
 def test_wrong_tensors_are_refused_and_the_server_goes_on(policy):
@@ -102,10 +102,10 @@ def test_what_a_reload_changes_is_seen_by_the_client(triton, policy):
     assert [text.split(':')[0] for text in foreign.value.mismatches] == [
         'embodiment', 'modality_sha256']
     with pytest.raises(ChunkRejected, match='not_finite'):
-        checked(ask(policy).actions, AMR.action, 16, 0.05)
+        checked(ask(policy).actions, AMR, 16, 0.05)
     triton.reload(drill='over_limit')
     with pytest.raises(ChunkRejected, match='over_limit'):
-        checked(ask(policy).actions, AMR.action, 16, 0.05)
+        checked(ask(policy).actions, AMR, 16, 0.05)
 
 
 def test_a_load_that_is_refused_leaves_the_model_in_service(triton, policy):

@@ -8,7 +8,7 @@ import yaml
 from policy_scene import AMR, VOCABULARY, changed
 
 from policy_client import groot_checkpoint
-from policy_client.embodiment import parse
+from policy_client.embodiment_file import parse
 from policy_client.validate_repository import main, validate
 
 ROBOT = (AMR, VOCABULARY)

@@ -66,6 +66,11 @@ class Policy(Protocol):
         timeout_ns and a few milliseconds, set from a thread of the policy's own."""
         ...
 
+    def cancel(self, request_id: str) -> None:
+        """Nobody waits for this request any more: spare the server and the network, if that can
+        be done. Its future may bring a reply or not."""
+        ...
+
     def close(self) -> None:
         """Give back threads and connections; what is in flight may never come back."""
         ...

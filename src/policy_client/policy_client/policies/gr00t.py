@@ -20,6 +20,7 @@ from policy_client.embodiment import Embodiment
 from policy_client.handshake import ModelDescription
 from policy_client.policies import gr00t_wire as wire
 from policy_client.policies.base import Failure, PolicyUnavailable, Reply, Request
+from policy_client.policies.deadlines import Deadlines, Pending
 from policy_client.policies.gr00t_endpoint import parse, read_token
 from policy_client.policies.gr00t_handshake import UNKNOWN, Agreement, hold
 from policy_client.policies.gr00t_link import Link, LinkError
@@ -59,6 +60,7 @@ class Gr00tPolicy:
         self._lock = threading.Lock()
         self._agreed: Agreement | None = None
         self._idle: list[_Lane] = []
+        self._deadlines = Deadlines()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -81,15 +83,18 @@ class Gr00tPolicy:
         return model
 
     def infer(self, request: Request) -> 'Future[Reply]':
-        started = time.monotonic_ns()
+        pending = Pending(request)
         if not self._free.acquire(blocking=False):
-            return _settled(request, Failure.QUEUE_FULL,
-                            f'{_MAX_IN_FLIGHT} requests wait for this server already')
+            pending.fail(Failure.QUEUE_FULL,
+                         f'{_MAX_IN_FLIGHT} requests wait for this server already')
+            return pending.future
+        self._deadlines.watch(pending)
         try:
-            return self._workers.submit(self._run, request, started)
+            self._workers.submit(self._run, pending)
         except RuntimeError:
             self._free.release()
-            return _settled(request, Failure.CANCELLED, 'closed')
+            pending.fail(Failure.CANCELLED, 'closed')
+        return pending.future
 
     def reset(self, timeout_s: float) -> None:
         """Tell the server that an episode begins; raises PolicyUnavailable."""
@@ -102,6 +107,9 @@ class Gr00tPolicy:
         finally:
             link.close()
 
+    def cancel(self, request_id: str) -> None:
+        """The stock server computes it anyway; its reply is not looked at."""
+
     def close(self) -> None:
         with self._lock:
             self._closed = True
@@ -109,19 +117,21 @@ class Gr00tPolicy:
         for lane in idle:
             lane.link.close()
         self._workers.shutdown(wait=False)
+        self._deadlines.close()
         # Ends what is in flight: its sockets fail, are closed, and then the context is gone.
         closing = threading.Thread(target=self._context.term, daemon=True)
         closing.start()
         closing.join(_CLOSE_S)
 
-    def _run(self, request: Request, started_ns: int) -> Reply:
+    def _run(self, pending: Pending) -> None:
         """A whole request, on a thread of the pool."""
         agreed = self._agreed
-        failure, detail, found = None, '', {}
+        found: dict[str, NDArray[Any]] = {}
+        failure, detail = None, ''
         try:
             if agreed is None:
                 raise _NotAgreed('no handshake was held with this server, or it is void')
-            found = self._ask(agreed, request, started_ns + request.timeout_ns - _RESERVE_NS)
+            found = self._ask(agreed, pending.request, pending.due_ns - _RESERVE_NS)
         except LinkError as error:
             failure, detail = error.failure, error.detail
         except wire.Refused as error:
@@ -132,17 +142,19 @@ class Gr00tPolicy:
             failure, detail = Failure.BAD_REPLY, str(error)
         except _NotAgreed as error:
             failure, detail = Failure.INVALID, str(error)
+        except BaseException as fault:
+            pending.future.set_exception(fault)
+            raise
         finally:
             self._free.release()
-        if failure is not None and failure.final:
+        if failure is None:
+            pending.succeed(found, UNKNOWN)
+            return
+        if failure.final:
             with self._lock:
                 if self._agreed is agreed:
                     self._agreed = None
-        elapsed = time.monotonic_ns() - started_ns
-        if failure is None and elapsed > request.timeout_ns:
-            found, failure, detail = {}, Failure.DEADLINE, f'took {elapsed / 1e6:.1f} ms'
-        return Reply(request.request_id, found, failure, wire.sentence(detail, self._token),
-                     '' if failure else UNKNOWN, elapsed)
+        pending.fail(failure, wire.sentence(detail, self._token))
 
     def _ask(self, agreed: Agreement, request: Request,
              limit_ns: int) -> dict[str, NDArray[Any]]:
@@ -208,9 +220,3 @@ class Gr00tPolicy:
         failure = f'{error.failure}: ' if isinstance(error, LinkError) else ''
         return PolicyUnavailable(
             f'{self._endpoint.shown}: {wire.sentence(f"{failure}{error}", self._token)}')
-
-
-def _settled(request: Request, failure: Failure, detail: str) -> 'Future[Reply]':
-    future: Future[Reply] = Future()
-    future.set_result(Reply(request.request_id, failure=failure, detail=detail))
-    return future

@@ -14,17 +14,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from policy_client.embodiment import Embodiment
-from policy_client.handshake import ModelDescription, Signature, TensorSpec
+from policy_client.embodiment import ABSOLUTE, DATASET, RESOLVED, Embodiment
+from policy_client.handshake import (
+    PARAMETER_MEANING,
+    UNSAID,
+    ModelDescription,
+    Signature,
+    TensorSpec,
+)
 from policy_client.observation import blank
 from policy_client.policies import gr00t_wire as wire
 from policy_client.policies.gr00t_endpoint import AUTO, Endpoint
 
-UNKNOWN = 'unknown'
+UNKNOWN = UNSAID
 _FREE = -1
 _UNSAID = 'version, digest, embodiment tag, action period, image sizes, sizes of the state'
 # What Isaac-GR00T calls them -> what arrives: RELATIVE ones come back added to the state already.
-_MEANINGS = {'ABSOLUTE': 'absolute', 'RELATIVE': 'resolved', 'DELTA': 'dataset'}
+_MEANINGS = {'ABSOLUTE': ABSOLUTE, 'RELATIVE': RESOLVED, 'DELTA': DATASET}
 
 # (endpoint, data, encoding) -> the server's answer; raises LinkError, WireError, Refused.
 Ask = Callable[[str, Mapping[str, Any] | None, str], Any]
@@ -58,7 +64,7 @@ def hold(ask: Ask, robot: Embodiment,
     parameters = {'encoding': encoding, 'layout': layout, UNKNOWN: _UNSAID}
     return ModelDescription(
         UNKNOWN, UNKNOWN, _inputs(robot, found, endpoint.image_size),
-        _outputs(found['action'], outputs), parameters | _meanings(found['action']),
+        _outputs(found['action'], outputs), parameters | _meanings(robot, found['action']),
         endpoint.shown), agreed
 
 
@@ -131,10 +137,21 @@ def _outputs(action: wire.Modality,
     return tuple(specs)
 
 
-def _meanings(action: wire.Modality) -> dict[str, str]:
+def _meanings(robot: Embodiment, action: wire.Modality) -> dict[str, str]:
+    """`action.<key>.meaning` -> what it means there, or unknown.
+
+    ABSOLUTE says only that the server changes nothing: where the data set has deltas it sends
+    deltas, so it goes with an embodiment that says so.
+    """
+    own = {key.name for key in robot.actions if key.meaning == DATASET}
     said = action.representations or ('',) * len(action.keys)
-    return {f'action.{key}.meaning': _MEANINGS.get(word, UNKNOWN)
-            for key, word in zip(action.keys, said, strict=True)}
+    found = {}
+    for key, word in zip(action.keys, said, strict=True):
+        meaning = _MEANINGS.get(word, UNKNOWN)
+        name = f'action.{key}'
+        found[PARAMETER_MEANING.format(name)] = (
+            DATASET if meaning == ABSOLUTE and name in own else meaning)
+    return found
 
 
 def _names(found: Mapping[str, wire.Modality]) -> Iterator[tuple[str, int]]:

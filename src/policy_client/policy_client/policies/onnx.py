@@ -91,6 +91,9 @@ class OnnxPolicy:
             future.set_result(Reply(request.request_id, failure=Failure.CANCELLED, detail='closed'))
             return future
 
+    def cancel(self, request_id: str) -> None:
+        """An inference that runs cannot be stopped, and takes nothing from anybody else."""
+
     def close(self) -> None:
         self._worker.shutdown(wait=True, cancel_futures=True)
 

@@ -3,17 +3,16 @@
 The client's deadline is what ends a request; Triton's own `timeout` covers its queue only, and is
 sent along so that a request nobody waits for any more is not computed.
 
-infer returns at once. What may take time is on two threads of the policy's own: JPEG encoding, and
-the upkeep of shared memory.
+infer returns at once: all that a request takes (JPEG, the copy into shared memory, the message, the
+wait) is on a thread of the policy's own, one a request in flight, and none is made for it. The
+upkeep of shared memory has another. docs/transport.md says what each way of doing this costs.
 """
 
 import contextlib
-import functools
 import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -24,6 +23,7 @@ from policy_client.handshake import ModelDescription, TensorSpec
 from policy_client.images import ImageError
 from policy_client.policies import triton_wire as wire
 from policy_client.policies.base import Failure, PolicyUnavailable, Reply, Request
+from policy_client.policies.deadlines import Deadlines, Pending
 from policy_client.policies.triton_channel import Connection, classify
 from policy_client.policies.triton_endpoint import parse
 from policy_client.policies.triton_jpeg import as_pictures, encoded
@@ -38,6 +38,7 @@ _SHORTEST_S = 0.005  # shorter deadlines have crashed servers (triton 7368)
 _UPKEEP_S = 0.5
 _UPKEEP_AGAIN_NS = 1_000_000_000  # after a refusal
 _CLOSE_S = 0.5
+_MAX_IN_FLIGHT = 16
 _BYTES = {'BOOL': 1, 'UINT8': 1, 'INT8': 1, 'UINT16': 2, 'INT16': 2, 'FP16': 2, 'BF16': 2,
           'UINT32': 4, 'INT32': 4, 'FP32': 4, 'UINT64': 8, 'INT64': 8, 'FP64': 8}
 
@@ -47,15 +48,11 @@ def address(url: str) -> str:
     return parse(url).address
 
 
-@dataclass
-class _Call:
+class _Call(Pending):
     """A request on its way; `region` is what the server reads it from."""
-    request: Request
-    inputs: Mapping[str, NDArray[Any]]
-    future: 'Future[Reply]'
-    started_ns: int
     region: Region | None = None
     rpc: Any = None
+    cancelled: bool = False
 
 
 class TritonPolicy:
@@ -70,13 +67,14 @@ class TritonPolicy:
         self._model, self._version = model, version
         self._connection = Connection(self._endpoint)
         self._jpeg: frozenset[str] = frozenset()
-        self._encoding = ThreadPoolExecutor(1, thread_name_prefix='jpeg')
+        self._workers = ThreadPoolExecutor(_MAX_IN_FLIGHT, thread_name_prefix='triton')
         self._memory = (SharedMemory(TritonRegions(self._connection))
                         if self._endpoint.shared_memory else None)
         self._upkeep = ThreadPoolExecutor(1, thread_name_prefix='shared_memory')
         self._upkeep_due = threading.Event()
         self._upkeep_after_ns = 0
-        self._calls: dict[str, _Call] = {}
+        self._calls: set[_Call] = set()
+        self._deadlines = Deadlines()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -98,7 +96,10 @@ class TritonPolicy:
         except grpc.RpcError as error:
             raise PolicyUnavailable(self._connection.sentence(error)) from None
         parameters = {name: value.string_value for name, value in config.parameters.items()}
-        specs = tuple(_spec(tensor) for tensor in metadata.inputs)
+        # Metadata does not say what may be left out, the configuration does.
+        optional = {tensor.name for tensor in config.input if tensor.optional}
+        specs = tuple(_spec(tensor, optional=tensor.name in optional)
+                      for tensor in metadata.inputs)
         inputs, self._jpeg = as_pictures(specs, parameters, self._endpoint.jpeg_quality)
         runs_on = self._endpoint.shown
         if self._memory:
@@ -112,21 +113,26 @@ class TritonPolicy:
             inputs, tuple(_spec(tensor) for tensor in metadata.outputs), parameters, runs_on)
 
     def infer(self, request: Request) -> 'Future[Reply]':
-        call = _Call(request, request.inputs, Future(), time.monotonic_ns())
+        call = _Call(request)
+        if len(self._calls) >= _MAX_IN_FLIGHT:
+            call.fail(Failure.QUEUE_FULL, f'{_MAX_IN_FLIGHT} requests wait for this server already')
+            return call.future
+        self._calls.add(call)
+        self._deadlines.watch(call)
+        if self._memory and not self._jpeg:
+            self._begin(call)
         try:
-            if self._jpeg:
-                self._encoding.submit(self._encode_and_send, call)
-            else:
-                self._send(call)
-        except RuntimeError:  # the thread has ended
-            self._end(call, Failure.CANCELLED, 'closed')
+            self._workers.submit(self._run, call)
+        except RuntimeError:  # the threads have ended
+            self._calls.discard(call)
+            call.fail(Failure.CANCELLED, 'closed')
         return call.future
 
     def cancel(self, request_id: str) -> None:
         """Give a request up that was sent: its future brings CANCELLED, unless it was done."""
-        call = self._calls.get(request_id)
-        if call and call.rpc:
-            call.rpc.cancel()
+        for call in list(self._calls):
+            if call.request.request_id == request_id:
+                self._cancel(call)
 
     def close(self) -> None:
         self._closed = True
@@ -135,92 +141,118 @@ class TritonPolicy:
         closing.start()
         closing.join(2 * _CLOSE_S)
 
-    # Sending
-
-    def _encode_and_send(self, call: _Call) -> None:
+    def _begin(self, call: _Call) -> None:
+        """What lies in shared memory leaves a small message, which is sent at once: a thread less
+        on the way. What goes wrong is left to `_run`, which meets it again."""
+        inputs = call.request.inputs
         try:
-            call.inputs = encoded(call.inputs, self._jpeg, self._endpoint.jpeg_quality)
-        except ImageError as error:
-            self._end(call, Failure.INVALID, str(error))
-            return
-        self._send(call)
+            region = self._placed(call, inputs)
+            if region:
+                self._send(call, inputs, region)
+        except (PolicyUnavailable, ValueError):
+            self._give_back(call, answered=True)
 
-    def _send(self, call: _Call, *, plain: bool = False) -> None:
+    # A request, on its thread
+
+    def _run(self, call: _Call) -> None:
         """Ask the server; every way out of here ends in the call's reply."""
-        request = call.request
         try:
-            if self._closed:
-                self._end(call, Failure.CANCELLED, 'closed')
-                return
-            region = None if plain or not self._memory else self._placed(call, self._memory)
-            used = call.started_ns + request.timeout_ns - _RESERVE_NS - time.monotonic_ns()
-            timeout_s = used / 1e9
-            if timeout_s < _SHORTEST_S:
-                self._end(call, Failure.DEADLINE, f'{timeout_s * 1e3:.1f} ms are left, too short '
-                                                  'to ask a server')
-                return
-            message = wire.serialised(self._model, self._version, request.request_id,
-                                      round(timeout_s * 1e6), call.inputs, region)
-            call.rpc = self._connection.send(wire.INFER, message, timeout_s)
-        except PolicyUnavailable as error:
-            self._end(call, Failure.UNREACHABLE, str(error))
-        except ValueError as error:  # a type without a name in Triton; a channel that was closed
-            self._end(call, Failure.CANCELLED if self._closed else Failure.INVALID,
-                      self._connection.token.hidden(str(error)))
-        else:
-            self._calls[request.request_id] = call
-            call.rpc.add_done_callback(functools.partial(self._done, call))
+            inputs = call.request.inputs
+            if self._jpeg:
+                inputs = encoded(inputs, self._jpeg, self._endpoint.jpeg_quality)
+            if not self._ask(call, inputs, shared=self._memory is not None):
+                self._ask(call, inputs, shared=False)
+        except ImageError as error:
+            self._lost(call, Failure.INVALID, str(error))
+        except BaseException as fault:
+            call.future.set_exception(fault)
+            raise
+        finally:
+            self._calls.discard(call)
 
-    def _placed(self, call: _Call, memory: SharedMemory) -> tuple[str, wire.Placement] | None:
+    def _ask(self, call: _Call, inputs: Mapping[str, NDArray[Any]], *, shared: bool) -> bool:
+        """False where the server does not know our region, and read nothing: ask again without."""
+        connection = self._connection
+        try:
+            if call.rpc is None:
+                region = self._placed(call, inputs) if shared else None
+                left_ns = call.due_ns - _RESERVE_NS - time.monotonic_ns()
+                if self._closed or call.cancelled:
+                    self._lost(call, Failure.CANCELLED, 'closed' if self._closed else 'given up')
+                    return True
+                if left_ns < _SHORTEST_NS:
+                    self._lost(call, Failure.DEADLINE, f'{left_ns / 1e6:.1f} ms are left, too '
+                                                       'short to ask a server')
+                    return True
+                self._send(call, inputs, region)
+            if call.cancelled:  # it came between the look and the sending
+                call.rpc.cancel()
+            actions, version = wire.parsed(connection.received(call.rpc), self._model,
+                                           call.request.request_id)
+        except PolicyUnavailable as error:
+            self._lost(call, Failure.UNREACHABLE, str(error))
+        except wire.BadReply as error:
+            connection.answered()
+            self._lost(call, Failure.BAD_REPLY, connection.token.hidden(str(error)))
+        except ValueError as error:  # a type without a name in Triton; a channel that was closed
+            self._lost(call, Failure.CANCELLED if self._closed else Failure.INVALID,
+                       connection.token.hidden(str(error)))
+        except grpc.RpcError as error:
+            return self._refused(call, error)
+        else:
+            connection.answered()
+            self._give_back(call, answered=True)
+            call.succeed(actions, version)
+        return True
+
+    def _send(self, call: _Call, inputs: Mapping[str, NDArray[Any]],
+              region: tuple[str, wire.Placement] | None) -> None:
+        left_ns = call.due_ns - _RESERVE_NS - time.monotonic_ns()
+        message = wire.serialised(self._model, self._version, call.request.request_id,
+                                  left_ns // 1000, inputs, region)
+        call.rpc = self._connection.send(wire.INFER, message, left_ns / 1e9)
+
+    def _refused(self, call: _Call, rpc: Any) -> bool:
+        """What a call that failed means; False as in _ask."""
+        code, details = rpc.code(), str(rpc.details() or '')
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            self._connection.given_up()
+        else:
+            self._connection.answered()
+        if call.region and self._memory and call.region.name in details and (
+                code in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)):
+            # 'Unable to find shared memory region': the server was restarted, and read nothing.
+            self._give_back(call, answered=True)
+            self._memory.forget()
+            call.rpc = None
+            return False
+        failure = classify(str(code), details)
+        if failure is Failure.CANCELLED and not (call.cancelled or self._closed):
+            # Nobody wanted that: another request found the connection silent and had it made anew.
+            failure = Failure.DEADLINE
+        self._lost(call, failure, self._connection.sentence(rpc))
+        return True
+
+    def _placed(self, call: _Call,
+                inputs: Mapping[str, NDArray[Any]]) -> tuple[str, wire.Placement] | None:
         """Write the large inputs into a region; None when there is none to write to now."""
-        placement = wire.placement(wire.sizes(call.inputs))
-        if not placement.size:
+        placement = wire.placement(wire.sizes(inputs))
+        if not placement.size or self._memory is None:
             return None
-        region = memory.take(placement.size)
+        region = self._memory.take(placement.size)
         if region is None:
             self._keep_up(placement.size)
             return None
         call.region = region
         for name, offset in placement.offsets.items():
-            data = wire.flat(call.inputs[name])
+            data = wire.flat(inputs[name])
             region.bytes[offset:offset + data.size] = data
         return region.name, placement
 
-    # Replies, on gRPC's thread
-
-    def _done(self, call: _Call, rpc: Any) -> None:
-        self._calls.pop(call.request.request_id, None)
-        if rpc.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-            self._connection.given_up()
-        else:
-            self._connection.answered()
-        if rpc.code() is not grpc.StatusCode.OK:
-            details = str(rpc.details() or '')
-            if call.region and self._memory and call.region.name in details and (
-                    rpc.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)):
-                # 'Unable to find shared memory region': the server was restarted, and read nothing.
-                self._give_back(call, answered=True)
-                self._memory.forget()
-                self._send(call, plain=True)
-                return
-            self._end(call, classify(str(rpc.code()), details), self._connection.sentence(rpc))
-            return
-        try:
-            actions, version = wire.parsed(rpc.result(), self._model, call.request.request_id)
-        except wire.BadReply as error:
-            self._end(call, Failure.BAD_REPLY, self._connection.token.hidden(str(error)))
-            return
-        self._give_back(call, answered=True)
-        call.future.set_result(Reply(
-            call.request.request_id, actions, version=version,
-            elapsed_ns=time.monotonic_ns() - call.started_ns))
-
-    def _end(self, call: _Call, failure: Failure, detail: str) -> None:
+    def _lost(self, call: _Call, failure: Failure, detail: str) -> None:
         # A call that was never sent has no reader; of any other it is not known.
         self._give_back(call, answered=call.rpc is None)
-        call.future.set_result(Reply(
-            call.request.request_id, failure=failure, detail=detail,
-            elapsed_ns=time.monotonic_ns() - call.started_ns))
+        call.fail(failure, detail)
 
     def _give_back(self, call: _Call, *, answered: bool) -> None:
         region, call.region = call.region, None
@@ -230,6 +262,12 @@ class TritonPolicy:
             else:
                 self._memory.lose(region)
                 self._keep_up(region.size)
+
+    @staticmethod
+    def _cancel(call: _Call) -> None:
+        call.cancelled = True
+        if call.rpc:
+            call.rpc.cancel()
 
     # Upkeep
 
@@ -250,17 +288,19 @@ class TritonPolicy:
             self._upkeep.submit(work)
 
     def _end_all(self) -> None:
-        for pool in (self._encoding, self._upkeep):
+        for pool in (self._workers, self._upkeep):
             pool.shutdown(wait=False)
-        for request_id in list(self._calls):
-            self.cancel(request_id)
+        for call in list(self._calls):
+            self._cancel(call)
+        self._deadlines.close()
         if self._memory:
             self._memory.close(_CLOSE_S if self._connection.opened else 0.0)
         self._connection.close()
 
 
-def _spec(tensor: Any) -> TensorSpec:
-    return TensorSpec(tensor.name, tensor.datatype, tuple(int(size) for size in tensor.shape))
+def _spec(tensor: Any, *, optional: bool = False) -> TensorSpec:
+    return TensorSpec(tensor.name, tensor.datatype, tuple(int(size) for size in tensor.shape),
+                      optional)
 
 
 def _sizes(specs: tuple[TensorSpec, ...]) -> dict[str, int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import grpc.experimental
 from tritonclient.grpc import service_pb2_grpc
 
 from policy_client.policies.base import Failure, PolicyUnavailable
@@ -36,6 +37,8 @@ _OPTIONS = (
     ('grpc.keepalive_permit_without_calls', 0),
     # A connection of its own: shared with another client, its backoff and certificates were too.
     ('grpc.use_local_subchannel_pool', 1),
+    # Who waits for an answer reads it himself, without a thread that gRPC starts for each call.
+    (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
 )
 
 
@@ -117,9 +120,21 @@ class Connection:
         with self._lock:
             channel = self._ready()
             if path not in self._methods:
-                self._methods[path] = channel.unary_unary(path)
+                # On the wire the same as unary; but its caller waits for it (see _OPTIONS).
+                self._methods[path] = channel.unary_stream(path)
             function = self._methods[path]
-        return function.future(message, timeout=timeout_s, metadata=self.token.metadata)
+        return function(message, timeout=timeout_s, metadata=self.token.metadata)
+
+    @staticmethod
+    def received(rpc: Any) -> bytes:
+        """Wait for the answer to a call that was sent; raises grpc.RpcError, with its status.
+
+        It is whole and good only with the status behind it. Without a message it is empty.
+        """
+        data = b''
+        for part in rpc:
+            data = part
+        return data
 
     def sentence(self, error: Any) -> str:
         return sentence(error, self.endpoint, self.token)

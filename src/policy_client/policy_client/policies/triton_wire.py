@@ -6,6 +6,8 @@ behind it: concatenated protobuf messages are one message
 (https://protobuf.dev/programming-guides/encoding/#last-one-wins), so large tensors are copied once.
 """
 
+import functools
+import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -56,22 +58,36 @@ def serialised(model: str, version: str, request_id: str, timeout_us: int,
 
     Raises ValueError for a type that Triton does not have.
     """
-    message = service_pb2.ModelInferRequest(model_name=model, model_version=version, id=request_id)
-    message.parameters['timeout'].int64_param = timeout_us
+    signature = tuple((name, array.dtype, array.shape) for name, array in tensors.items())
+    offsets = region[1].offsets if region else {}
+    head = _head(model, version, signature, region[0] if region else '', tuple(offsets.items()))
+    request = service_pb2.ModelInferRequest(id=request_id)
+    request.parameters['timeout'].int64_param = timeout_us
     contents: list[Any] = []
     for name, array in tensors.items():
-        datatype = np_to_triton_dtype(array.dtype)
-        if datatype is None:
-            raise ValueError(f'{name} is {array.dtype}, which Triton does not have')
-        tensor = message.inputs.add(name=name, datatype=datatype, shape=array.shape)
-        if region and name in region[1].offsets:
-            tensor.parameters['shared_memory_region'].string_param = region[0]
-            tensor.parameters['shared_memory_byte_size'].int64_param = array.nbytes
-            tensor.parameters['shared_memory_offset'].int64_param = region[1].offsets[name]
-        else:
-            content = _strings(array) if datatype == 'BYTES' else flat(array).data
+        if name not in offsets:
+            content = _strings(array) if array.dtype.kind in 'OSU' else flat(array).data
             contents += (_key(len(content)), content)
-    return b''.join((message.SerializeToString(), *contents))
+    return b''.join((head, request.SerializeToString(), *contents))
+
+
+@functools.lru_cache(64)
+def _head(model: str, version: str, signature: tuple[tuple[str, Any, tuple[int, ...]], ...],
+          region: str, offsets: tuple[tuple[str, int], ...]) -> bytes:
+    """What does not change from request to request: the model, its inputs and where they lie."""
+    message = service_pb2.ModelInferRequest(model_name=model, model_version=version)
+    placed = dict(offsets)
+    for name, dtype, shape in signature:
+        datatype = np_to_triton_dtype(dtype)
+        if datatype is None:
+            raise ValueError(f'{name} is {dtype}, which Triton does not have')
+        tensor = message.inputs.add(name=name, datatype=datatype, shape=shape)
+        if name in placed:
+            tensor.parameters['shared_memory_region'].string_param = region
+            tensor.parameters['shared_memory_byte_size'].int64_param = (
+                math.prod(shape) * dtype.itemsize)
+            tensor.parameters['shared_memory_offset'].int64_param = placed[name]
+    return message.SerializeToString()
 
 
 def flat(array: NDArray[Any]) -> NDArray[np.uint8]:

@@ -1,0 +1,154 @@
+"""From rows to motion: a smooth curve through a chunk, and the seam from one chunk to the next.
+
+A chunk is the uniform cubic B-spline of its rows (de Boor, 'A Practical Guide to Splines'): its
+acceleration has no steps, it never leaves what the four nearest rows span, and a row that jitters
+by d moves it by at most 2/3 d. It begins at the first row and comes to rest at the last one, one
+period after it was due.
+
+At a seam the output goes on where it is, with the velocity and acceleration that it has, and what
+separates it from the new chunk fades away along a quintic, per column over the shortest time in
+which the fading alone stays within what the limits leave beside the chunk's own motion:
+
+    output(t) = chunk(t) + seam(t),   seam(0), seam'(0), seam''(0) = the gap,   seam(T) = 0
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+# A seam is never longer, whatever the limits: the last guard is the clamp on the output's rate.
+_LONGEST_S = 2.0
+_CANDIDATES = 16
+# What a seam may use of a limit that the chunk itself has used up.
+_LEAST_SHARE = 0.3
+
+
+class State(NamedTuple):
+    """A point of a motion, each (D,): value, and its first two derivatives by the second."""
+    value: Array
+    rate: Array
+    rate2: Array
+
+    def __sub__(self, other: 'State') -> 'State':
+        return State(self.value - other.value, self.rate - other.rate, self.rate2 - other.rate2)
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """What the driven quantities may do, each (D,), in SI units; rate and rate2 are finite.
+
+    Attributes:
+        rate, rate2, rate3: of the first three derivatives. The value of a joint is a position, so
+            these are velocity, acceleration and jerk; that of a twist is a velocity already.
+        positional: a hold keeps the value; where it is false, a hold is zero.
+    """
+    minimum: Array
+    maximum: Array
+    rate: Array
+    rate2: Array
+    rate3: Array
+    positional: NDArray[np.bool_]
+
+    @staticmethod
+    def of(columns: Sequence[tuple[float, float, float, float, float, bool]]) -> 'Limits':
+        """From (minimum, maximum, rate, rate2, rate3, positional) of each column."""
+        minimum, maximum, rate, rate2, rate3, positional = zip(*columns, strict=True)
+        return Limits(np.array(minimum, float), np.array(maximum, float), np.array(rate, float),
+                      np.array(rate2, float), np.array(rate3, float), np.array(positional, bool))
+
+
+class Curve:
+    """The rows of a chunk (H, D), `period_s` apart, as a motion; at rest beyond the last one."""
+
+    def __init__(self, rows: Array, period_s: float) -> None:
+        # A row before the first, so that the curve passes through it, and two behind the last, so
+        # that it ends there at rest.
+        before = 2 * rows[0] - rows[min(1, len(rows) - 1)]
+        self._points = np.vstack((before, rows, rows[-1], rows[-1]))
+        self._period = period_s
+        self._segments = len(rows)
+        # Of a B-spline the derivatives are those of its points: these bound them exactly.
+        self._rates = np.diff(self._points, axis=0) / period_s
+        self._rates2 = np.diff(self._rates, axis=0) / period_s
+
+    def at(self, time_s: float) -> State:
+        """The motion at a time since row 0."""
+        position = max(0.0, time_s / self._period)
+        low = int(position)
+        if low >= self._segments:
+            return State(self._points[-1], self._rates[-1], self._rates2[-1])
+        u = position - low
+        v = 1.0 - u
+        p, c, b = self._points[low:low + 4], self._rates[low:low + 3], self._rates2[low:low + 2]
+        return State(
+            np.array((v ** 3, 4 - 6 * u * u + 3 * u ** 3,
+                      4 - 6 * v * v + 3 * v ** 3, u ** 3)) @ p / 6,
+            np.array((v * v, 1 + 2 * u * v, u * u)) @ c / 2,
+            v * b[0] + u * b[1])
+
+    def peaks(self, time_s: float) -> tuple[Array, Array]:
+        """The largest first and second derivative from a time on, each (D,)."""
+        low = min(max(0, int(time_s / self._period)), self._segments)
+        return np.abs(self._rates[low:]).max(axis=0), np.abs(self._rates2[low:]).max(axis=0)
+
+
+# Quintic Hermite terms of a start value, rate and second rate, and their derivatives: coefficients
+# of s^0..s^5 for s = t / T from 0 to 1 (value and two derivatives are zero at s = 1).
+_TERMS = np.array([[1, 0, 0, -10, 15, -6], [0, 1, 0, -6, 8, -3], [0, 0, .5, -1.5, 1.5, -.5]])
+
+
+def _derived(terms: Array) -> Array:
+    return np.column_stack((terms[:, 1:] * np.arange(1, 6), np.zeros(3)))
+
+
+_TERMS1 = _derived(_TERMS)
+_TERMS2 = _derived(_TERMS1)
+_TERMS3 = _derived(_TERMS2)
+_POINTS = np.linspace(0.0, 1.0, 17)[:, None] ** np.arange(6)
+_ON_POINTS = tuple(_POINTS @ terms.T for terms in (_TERMS1, _TERMS2, _TERMS3))  # each (17, 3)
+
+
+class Seam:
+    """What is left of a gap (its state at time 0), `time_s` later; zero after each column's end."""
+
+    def __init__(self, gap: State, durations_s: Array) -> None:
+        self._durations = durations_s
+        # (6, D): the polynomial of each column in s = t / T.
+        scaled = np.stack((gap.value, gap.rate * durations_s, gap.rate2 * durations_s ** 2))
+        self.gap = gap
+        self.durations_s = durations_s
+        self._terms = tuple(terms.T @ scaled for terms in (_TERMS, _TERMS1, _TERMS2))
+        self.ends_s = float(durations_s.max())
+
+    def at(self, time_s: float) -> State:
+        s = np.minimum(time_s / self._durations, 1.0)
+        powers = s ** np.arange(6)[:, None]
+        value, rate, rate2 = ((terms * powers).sum(axis=0) for terms in self._terms)
+        return State(value, rate / self._durations, rate2 / self._durations ** 2)
+
+
+def seam(gap: State, limits: Limits, peaks: tuple[Array, Array], shortest_s: float) -> Seam:
+    """The shortest seam for a gap, per column, under the limits.
+
+    Args:
+        peaks: the largest first and second derivative of the chunk that is led over to.
+        shortest_s: no seam is shorter; a long one also evens out what chunks disagree about.
+    """
+    candidates = np.geomspace(max(shortest_s, 1e-3), _LONGEST_S, _CANDIDATES)[:, None, None]
+    rates = np.maximum(limits.rate - peaks[0], _LEAST_SHARE * limits.rate)
+    bends = np.maximum(limits.rate2 - peaks[1], _LEAST_SHARE * limits.rate2)
+    fits = np.ones((_CANDIDATES, len(gap.value)), bool)
+    for power, (basis, limit) in enumerate(zip(_ON_POINTS, (rates, bends, limits.rate3),
+                                               strict=True), start=1):
+        # d^n/dt^n of (value h0 + rate T h1 + rate2 T^2 h2)(t / T), at each point (J, 17, D).
+        found = (gap.value * basis[:, 0, None] + gap.rate * candidates * basis[:, 1, None]
+                 + gap.rate2 * candidates ** 2 * basis[:, 2, None]) / candidates ** power
+        # A seam begins with what the output does already: that is no fault of its length.
+        start = np.abs((gap.rate, gap.rate2, 0.0)[power - 1])
+        fits &= np.abs(found).max(axis=1) <= np.maximum(limit, start) * (1 + 1e-9)
+    first = np.where(fits.any(axis=0), fits.argmax(axis=0), _CANDIDATES - 1)
+    return Seam(gap, candidates[first, 0, 0])
