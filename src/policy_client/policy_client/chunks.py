@@ -258,7 +258,7 @@ class ActionQueue:
         assert self._curve is not None
         offset_s = max(0, executed_ns - chunk.ticket.executed_ns) / 1e9
         self._seam = seam(self._last - self._curve.at(offset_s), self._limits,
-                          self._curve.peaks(offset_s), self._settings.blend_ns / 1e9)
+                          self._curve, offset_s, self._settings.blend_ns / 1e9)
         self._seam_from_ns, self._seam_due = executed_ns, False
 
     def _planned(self, executed_ns: int) -> State:

@@ -7,7 +7,7 @@ period after it was due.
 
 At a seam the output goes on where it is, with the velocity and acceleration that it has, and what
 separates it from the new chunk fades away along a quintic, per column over the shortest time in
-which the fading alone stays within what the limits leave beside the chunk's own motion:
+which chunk and fading together stay within the limits:
 
     output(t) = chunk(t) + seam(t),   seam(0), seam'(0), seam''(0) = the gap,   seam(T) = 0
 """
@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 _LONGEST_S = 2.0
 _CANDIDATES = 16
 # What a seam may use of a limit that the chunk itself has used up.
-_LEAST_SHARE = 0.3
+_LEAST_SHARE = 0.1
 
 
 class State(NamedTuple):
@@ -90,10 +90,15 @@ class Curve:
             np.array((v * v, 1 + 2 * u * v, u * u)) @ c / 2,
             v * b[0] + u * b[1])
 
-    def peaks(self, time_s: float) -> tuple[Array, Array]:
-        """The largest first and second derivative from a time on, each (D,)."""
-        low = min(max(0, int(time_s / self._period)), self._segments)
-        return np.abs(self._rates[low:]).max(axis=0), np.abs(self._rates2[low:]).max(axis=0)
+    def derivatives(self, times_s: Array) -> tuple[Array, Array]:
+        """The first and second derivatives at times (N,), each (N, D)."""
+        position = np.clip(times_s / self._period, 0.0, self._segments)
+        low = np.minimum(position.astype(int), self._segments - 1)
+        u = (position - low)[:, None]
+        v = 1.0 - u
+        c, b = self._rates, self._rates2
+        return ((v * v * c[low] + (1 + 2 * u * v) * c[low + 1] + u * u * c[low + 2]) / 2,
+                v * b[low] + u * b[low + 1])
 
 
 # Quintic Hermite terms of a start value, rate and second rate, and their derivatives: coefficients
@@ -108,8 +113,9 @@ def _derived(terms: Array) -> Array:
 _TERMS1 = _derived(_TERMS)
 _TERMS2 = _derived(_TERMS1)
 _TERMS3 = _derived(_TERMS2)
-_POINTS = np.linspace(0.0, 1.0, 17)[:, None] ** np.arange(6)
-_ON_POINTS = tuple(_POINTS @ terms.T for terms in (_TERMS1, _TERMS2, _TERMS3))  # each (17, 3)
+_SHARES = np.linspace(0.0, 1.0, 13)
+_POINTS = _SHARES[:, None] ** np.arange(6)
+_ON_POINTS = tuple(_POINTS @ terms.T for terms in (_TERMS1, _TERMS2, _TERMS3))  # each (13, 3)
 
 
 class Seam:
@@ -131,24 +137,32 @@ class Seam:
         return State(value, rate / self._durations, rate2 / self._durations ** 2)
 
 
-def seam(gap: State, limits: Limits, peaks: tuple[Array, Array], shortest_s: float) -> Seam:
-    """The shortest seam for a gap, per column, under the limits.
+def seam(gap: State, limits: Limits, curve: Curve, offset_s: float, shortest_s: float) -> Seam:
+    """The shortest seam for a gap, per column, with which the output stays within the limits.
 
     Args:
-        peaks: the largest first and second derivative of the chunk that is led over to.
+        curve, offset_s: the chunk that is led over to, and the time in it at which the seam begins.
         shortest_s: no seam is shorter; a long one also evens out what chunks disagree about.
     """
-    candidates = np.geomspace(max(shortest_s, 1e-3), _LONGEST_S, _CANDIDATES)[:, None, None]
-    rates = np.maximum(limits.rate - peaks[0], _LEAST_SHARE * limits.rate)
-    bends = np.maximum(limits.rate2 - peaks[1], _LEAST_SHARE * limits.rate2)
-    fits = np.ones((_CANDIDATES, len(gap.value)), bool)
-    for power, (basis, limit) in enumerate(zip(_ON_POINTS, (rates, bends, limits.rate3),
-                                               strict=True), start=1):
-        # d^n/dt^n of (value h0 + rate T h1 + rate2 T^2 h2)(t / T), at each point (J, 17, D).
-        found = (gap.value * basis[:, 0, None] + gap.rate * candidates * basis[:, 1, None]
-                 + gap.rate2 * candidates ** 2 * basis[:, 2, None]) / candidates ** power
-        # A seam begins with what the output does already: that is no fault of its length.
-        start = np.abs((gap.rate, gap.rate2, 0.0)[power - 1])
-        fits &= np.abs(found).max(axis=1) <= np.maximum(limit, start) * (1 + 1e-9)
-    first = np.where(fits.any(axis=0), fits.argmax(axis=0), _CANDIDATES - 1)
-    return Seam(gap, candidates[first, 0, 0])
+    candidates = np.geomspace(max(shortest_s, 1e-3), _LONGEST_S, _CANDIDATES)
+    lasting = candidates[:, None, None]
+    shape = (len(candidates), len(_SHARES), len(gap.value))
+    own = [found.reshape(shape)
+           for found in curve.derivatives(offset_s + np.outer(candidates, _SHARES).ravel())]
+    fits = np.ones((len(candidates), len(gap.value)), bool)
+    most = (limits.rate, limits.rate2, limits.rate3)
+    for power, (basis, limit) in enumerate(zip(_ON_POINTS, most, strict=True), start=1):
+        # d^n/dt^n of (value h0 + rate T h1 + rate2 T^2 h2)(t / T), at each point (J, 13, D).
+        found = (gap.value * basis[:, 0, None] + gap.rate * lasting * basis[:, 1, None]
+                 + gap.rate2 * lasting ** 2 * basis[:, 2, None]) / lasting ** power
+        if power == 3:  # the chunk's own jerk is that of rows that jitter
+            fits &= (np.abs(found) <= limit * (1 + 1e-9)).all(axis=1)
+            continue
+        chunk = own[power - 1]
+        both = np.abs(chunk + found)
+        # Where the chunk itself uses up a limit, a seam may still use a share of it; and it begins
+        # with what the output does already: that is no fault of its length.
+        allowed = np.maximum(np.maximum(limit, np.abs(chunk) + _LEAST_SHARE * limit), both[:, :1])
+        fits &= (both <= allowed * (1 + 1e-9)).all(axis=1)
+    first = np.where(fits.any(axis=0), fits.argmax(axis=0), len(candidates) - 1)
+    return Seam(gap, candidates[first])
