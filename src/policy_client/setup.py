@@ -19,6 +19,7 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
+            'check = policy_client.check:main',
             'policy_client = policy_client.node:main',
             'validate_repository = policy_client.validate_repository:main',
         ],

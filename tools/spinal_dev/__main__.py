@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     verb('bench', _bench, 'bench [NAME] [--json FILE] [--long]: figures beside their floors')
     verb('launch', _launch, 'launch TARGET [name:=value ..]: ros2 launch of one target')
     verb('replay', _replay, 'replay FILE: a bag or a CARMEN lidar log through the real reflex')
+    verb('triton', _triton, 'a real Triton on this CPU: [--model NAME | --embodiment FILE]')
     verb('train', _train, 'train the repository\'s own policy again, with its report')
     verb('shell', _shell, 'a shell with ROS and the workspace sourced, or one command in it')
     verb('lock', _lock, 'resolve tools/locks/*.in anew (maintainers)')
@@ -115,6 +116,11 @@ def _launch(options: argparse.Namespace) -> int:
 
 def _replay(options: argparse.Namespace) -> int:
     return _become([python('ros'), '-m', 'bringup.replay', *options.rest], _prepared())
+
+
+def _triton(options: argparse.Namespace) -> int:
+    return _become([python('ros'), '-m', 'policy_client.desk_triton', *options.rest],
+                   _prepared('triton'))
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -4,9 +4,9 @@ The server is the one that the `nvidia-pytriton` wheel carries: NVIDIA's tritons
 Python backend. It is run as a plain binary over a model repository. On a robot and in a data
 centre Triton comes in NVIDIA's container instead; what a client sees is the same.
 
-    python -m policy_client.desk_triton --repository docker/triton/model_repository
+    ./dev triton [--embodiment config/embodiments/so100.yaml]
 
-This module needs the standard library only.
+This module needs the standard library only (`--embodiment` reads YAML).
 """
 
 import argparse
@@ -29,6 +29,7 @@ from typing import Self
 
 ENVIRONMENT_VARIABLE = 'SPINAL_TRITON_ENV'
 LIBPYTHON_VARIABLE = 'SPINAL_LIBPYTHON'
+REPOSITORY = Path('docker/triton/model_repository')
 _SITE = Path('lib/python3.12/site-packages')
 _BACKEND_FILES = ('libtriton_python.so', 'triton_python_backend_utils.py')
 # Dies with its parent: SIGKILL to the server when the process that started it is gone.
@@ -287,6 +288,20 @@ class DeskTriton:
         return reason if self._own_folder else f'{reason} (log: {self.log})'
 
 
+def standin_for(file: Path) -> dict[str, str]:
+    """The parameters of `groot` that make its stand-in a model for an embodiment's file.
+
+    Raises EmbodimentError for a file that breaks a rule.
+    """
+    from policy_client import embodiment_file
+    from policy_client.vocabulary import Vocabulary
+    robot = embodiment_file.load(file)
+    vocabulary = Vocabulary.load(file.parent / 'vocabulary.txt')
+    return {'embodiment': robot.name, 'embodiment_tag': robot.name,
+            'action_period_ms': str(robot.action_period_ms),
+            'modality_sha256': robot.modality_sha256(vocabulary.sha256)}
+
+
 def available(environ: Mapping[str, str]) -> bool:
     """Whether the variables name a Triton environment."""
     return bool(environ.get(ENVIRONMENT_VARIABLE)) and bool(environ.get(LIBPYTHON_VARIABLE))
@@ -303,8 +318,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve in the foreground until interrupted; 1 with one sentence when it cannot."""
     parser = argparse.ArgumentParser(prog='python -m policy_client.desk_triton',
                                      description='A real Triton server on loopback, on the CPU.')
-    parser.add_argument('--repository', type=Path, required=True, help='the model repository')
+    parser.add_argument('--repository', type=Path, default=REPOSITORY,
+                        help=f'the model repository (default: {REPOSITORY})')
     parser.add_argument('--model', action='append', help='what to load (default: amr)')
+    parser.add_argument('--embodiment', type=Path, metavar='FILE', help='load the model `groot`, '
+                        'with its stand-in for this robot (config/embodiments/)')
     parser.add_argument('--grpc-port', type=int, default=Ports.grpc)
     parser.add_argument('--http-port', type=int, default=Ports.http)
     parser.add_argument('--metrics-port', type=int, default=Ports.metrics)
@@ -314,15 +332,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A supervisor's SIGTERM ends the server too, not only a Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with DeskTriton(options.repository, models=options.model or ['amr'], ports=ports,
+        models = options.model or ['groot' if options.embodiment else 'amr']
+        with DeskTriton(options.repository, models=models, ports=ports,
                         folder=options.folder) as server:
+            if options.embodiment:
+                server.reload('groot', **standin_for(options.embodiment))
             print(f'ready: {server.endpoint}', flush=True)
             assert server._process is not None
             status = server._process.wait()
             print(f'tritonserver ended with status {status}: {server._last_error()}',
                   file=sys.stderr)
             return 1
-    except DeskTritonError as error:
+    except (DeskTritonError, ValueError) as error:
         print(f'desk_triton: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
 """Where the joints are that a policy drives, and the plan of a queue in the network's own units."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +49,10 @@ def measured(embodiment: Embodiment, samples: Mapping[str, Sample],
 
 
 def in_network_units(embodiment: Embodiment, rows: Array,
-                     prefix: str) -> dict[str, NDArray[np.float32]]:
-    """`<prefix><key>` -> (1, P, D of the key), from rows (P, D) of driven quantities."""
+                     name: Callable[[str], str]) -> dict[str, NDArray[np.float32]]:
+    """name(action key) -> (1, P, D of the key), from rows (P, D) of driven quantities."""
     scale = np.array([part.scale for part in embodiment.columns])
     offset = np.array([part.offset for part in embodiment.columns])
     # NaN: where a joint is that nobody has seen yet; a policy takes only numbers.
     found = np.nan_to_num((rows - offset) / scale).astype(np.float32)
-    return {f'{prefix}{name.removeprefix("action.")}': found[None, :, columns]
-            for name, columns in embodiment.slices.items()}
+    return {name(key): found[None, :, columns] for key, columns in embodiment.slices.items()}

@@ -17,11 +17,11 @@ from policy_client.embodiment import Embodiment
 from policy_client.handshake import HandshakeError, ModelDescription, Signature, compare
 from policy_client.observation import Observation, Tensors, blank
 from policy_client.policies.base import Failure, Reply, Request
+from policy_client.policies.hold import held_name
 from policy_client.routing import Router, RouterSettings
 from policy_client.vocabulary import Vocabulary
 
 HOLD = 'hold'
-HELD = 'held.'  # inputs of the route `hold`: what was last commanded, in the network's units
 # Beyond its deadline a reply is given up by the policy itself; a policy that forgets is found here.
 _GRACE_NS = 100_000_000
 _HANDSHAKE_NS = 5_000_000_000
@@ -246,8 +246,7 @@ class Flights:
                                      for name, array in self._last_inputs.items()):
             inputs = self._last_inputs
         if route == HOLD:
-            inputs = inputs | {f'{HELD}{key.name.removeprefix("action.")}':
-                               np.zeros((1, len(key.components)), np.float32)
+            inputs = inputs | {held_name(key.name): np.zeros((1, len(key.components)), np.float32)
                                for key in self._embodiment.actions}
         else:
             self.requests += 1

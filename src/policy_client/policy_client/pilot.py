@@ -5,7 +5,6 @@ returns (jobs for policies, a command, records to publish). Nothing here waits, 
 argument, so the same object runs on a robot, in a test with a virtual clock, and in a simulation.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,18 +15,18 @@ import numpy as np
 from policy_client import feedback
 from policy_client.chunks import Chunk, QueueSettings, Step, Ticket
 from policy_client.embodiment import Embodiment
-from policy_client.exchange import DTYPES, Exchange, inputs_crc32
-from policy_client.flights import HELD, HOLD, Flight, Flights, FlightSettings, Job, Times
-from policy_client.handshake import ModelDescription
+from policy_client.exchange import DTYPES, Exchange, embodiment_sha256, inputs_crc32
+from policy_client.flights import HOLD, Flight, Flights, FlightSettings, Job, Times
+from policy_client.groot_checkpoint import PREFIX_LENGTH
+from policy_client.handshake import ModelDescription, prefix_name
 from policy_client.journal import RecordedQueue
 from policy_client.observation import Lacking, Observation, Sample, Tensors, assemble, pick
 from policy_client.policies.base import Reply
+from policy_client.policies.hold import held_name
 from policy_client.reply import FAULTS, ChunkRejected, checked
 from policy_client.situation import Situation
 from policy_client.vocabulary import Vocabulary
 
-RTC_PREFIX = 'rtc.prefix.'
-RTC_LENGTH = 'rtc.prefix_length'
 _RESTING = ('starting', 'neutral', 'no_task', 'no_goal', 'arrived')
 # Time that runs back so far is a world that began anew, not two clocks that differ a little.
 _RESTART_NS = 500_000_000
@@ -89,7 +88,7 @@ class Pilot:
         self._stepped_ns = 0
         self._robot = {
             'embodiment': embodiment.name,
-            'embodiment_sha256': hashlib.sha256(repr(embodiment).encode()).hexdigest(),
+            'embodiment_sha256': embodiment_sha256(embodiment),
             'max_age_ns': settings.max_age_ns, 'blend_ns': settings.blend_ns,
             'limit_tolerance': settings.limit_tolerance}
 
@@ -289,7 +288,7 @@ class Pilot:
         if route == HOLD:  # joints stay where they were sent, a twist is zero
             held = np.where(self._embodiment.positional, self._queue.last, 0.0)[None]
             extra = {name: rows[:, 0] for name, rows in feedback.in_network_units(
-                self._embodiment, held, HELD).items()}
+                self._embodiment, held, held_name).items()}
         elif signature.takes_prefix:
             extra = self._prefix(route, signature.horizon, now)
         self._leading = self._queue.issue(observation.observed_ns, now.logical_ns)
@@ -314,8 +313,8 @@ class Pilot:
         usual = self._flights.delay_ns(route, _FROZEN_QUANTILE)
         delay = self._settings.flights.deadline_ns if usual is None else usual
         frozen = min(len(rows), math.ceil(delay / self._embodiment.action_period_ns))
-        return {**feedback.in_network_units(self._embodiment, rows, RTC_PREFIX),
-                RTC_LENGTH: np.array([frozen], np.int32)}
+        return {**feedback.in_network_units(self._embodiment, rows, prefix_name),
+                PREFIX_LENGTH: np.array([frozen], np.int32)}
 
     def _judge(self, flight: Flight, reply: Reply,
                now: Times) -> tuple[Chunk | None, str, str, bool]:
@@ -371,4 +370,6 @@ class Pilot:
             instruction=str(pick(task.message, language.field))[:_INSTRUCTION_CHARACTERS]
             if task else '',
             masked=seen.masked, inputs_crc32=inputs_crc32(flight.request.inputs),
+            inputs_shape={name: list(array.shape)
+                          for name, array in flight.request.inputs.items()},
             robot=self._robot, record=self._queue.take(), actions=known)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from policy_client.embodiment import Embodiment
 from policy_client.handshake import ModelDescription, TensorSpec
-from policy_client.policies.base import Failure, Reply, Request
+from policy_client.policies.base import Failure, Reply, Request, Split
 
 _HORIZON = 10
 
@@ -57,6 +57,9 @@ class HoldPolicy:
 
     def cancel(self, request_id: str) -> None:
         """Every request is answered at once."""
+
+    def split(self) -> Split | None:
+        return None
 
     def close(self) -> None:
         pass
