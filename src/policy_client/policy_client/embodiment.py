@@ -25,6 +25,15 @@ POSE = 'geometry_msgs/msg/PoseStamped'
 JOINT_STATE = 'sensor_msgs/msg/JointState'
 STRING = 'std_msgs/msg/String'
 STATE_TYPES = (ODOMETRY, POSE, JOINT_STATE)
+# What a state may be taken from, by message; a rotation is taken from a whole quaternion.
+QUATERNIONS = {ODOMETRY: ('pose.pose.orientation',), POSE: ('pose.orientation',)}
+NUMBERS = {
+    kind: (*(f'{pose}.position.{axis}' for axis in 'xyz'),
+           *(f'{pose}.orientation.{axis}' for axis in 'xyzw'),
+           *(f'{twist}.{part}.{axis}' for twist in twists for part in ('linear', 'angular')
+             for axis in 'xyz'))
+    for kind, pose, twists in ((ODOMETRY, 'pose.pose', ('twist.twist',)), (POSE, 'pose', ()))}
+TEXTS = ('data',)
 
 TWIST = 'twist'
 JOINTS = 'joints'

@@ -14,10 +14,13 @@ from policy_client.embodiment import (
     JOINT_STATE,
     JOINTS,
     MEANINGS,
+    NUMBERS,
     ODOMETRY,
+    QUATERNIONS,
     SCHEMA_VERSION,
     STATE_TYPES,
     STRING,
+    TEXTS,
     TWIST,
     TWIST_FIELDS,
     ActionComponent,
@@ -87,7 +90,7 @@ def _video(name: str, section: Section) -> VideoKey:
 
 def _state(name: str, section: Section) -> StateKey:
     kind = section.text('type', STATE_TYPES)
-    components = _joint_columns(section) if kind == JOINT_STATE else _field_columns(section)
+    components = _joint_columns(section) if kind == JOINT_STATE else _field_columns(section, kind)
     seen_from = None
     if section.has('seen_from'):
         part = section.section('seen_from')
@@ -109,7 +112,7 @@ def _state(name: str, section: Section) -> StateKey:
     return key
 
 
-def _field_columns(section: Section) -> tuple[Component, ...]:
+def _field_columns(section: Section, kind: str) -> tuple[Component, ...]:
     """Of a message with named fields: `components`, one mapping each."""
     unit = section.text('unit') if section.has('unit') else None
     scale, offset = _scale(section, 1.0), section.number('offset', 0.0)
@@ -123,9 +126,9 @@ def _field_columns(section: Section) -> tuple[Component, ...]:
             if rotation not in AXIS_ANGLE:
                 raise EmbodimentError(f'{item.where}.near: goes with rotation: axis_angle only')
         found.append(Component(
-            item.text('name'), item.text('unit', default=unit), item.text('field'),
-            rotation=rotation, scale=_scale(item, scale), offset=item.number('offset', offset),
-            near=near))
+            item.text('name'), item.text('unit', default=unit),
+            item.text('field', (QUATERNIONS if rotation else NUMBERS)[kind]), rotation=rotation,
+            scale=_scale(item, scale), offset=item.number('offset', offset), near=near))
         item.finish()
     return tuple(found)
 
@@ -156,7 +159,7 @@ def _check_position(section: Section, kind: str, components: Sequence[Component]
 def _language(name: str, section: Section) -> LanguageKey:
     key = LanguageKey(
         name=name, topic=section.text('topic'), type=section.text('type', (STRING,)),
-        field=section.text('field'),
+        field=section.text('field', TEXTS),
         tokens=section.text('form', ('tokens', 'text')) == 'tokens',
         refuse_unknown_words=section.text('unknown_words', ('refuse', 'allow'), 'refuse')
         == 'refuse')

@@ -5,7 +5,7 @@ stale, skewed or wrong has an outcome under its key's name.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -154,25 +154,6 @@ def goal_position(key: StateKey, samples: Mapping[str, Sample],
         return _seen(key, _sample(samples, key.topic, None, now_ns), samples, now_ns)
     except _Unusable as reason:
         return str(reason)
-
-
-def joint_positions(message: Any, joints: Sequence[str]) -> list[float] | str:
-    """Where the joints are by a sensor_msgs/JointState, in their order; or why that is not known.
-
-    Radians, or metres of a prismatic joint.
-    """
-    places = {str(name): place for place, name in enumerate(message.name)}
-    if len(places) != len(message.name) or len(message.position) != len(places):
-        return (f'malformed: {len(message.name)} names, {len(places)} of them different, and '
-                f'{len(message.position)} positions')
-    absent = [joint for joint in joints if joint not in places]
-    if absent:
-        return f"missing: joint '{absent[0]}'"
-    found = [float(message.position[places[joint]]) for joint in joints]
-    for joint, value in zip(joints, found, strict=True):
-        if not math.isfinite(value):
-            return f"not finite: joint '{joint}' is at {value}"
-    return found
 
 
 def _newest_stamp(embodiment: Embodiment, samples: Mapping[str, Sample]) -> int | None:

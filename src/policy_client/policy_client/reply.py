@@ -42,15 +42,6 @@ def checked(actions: Mapping[str, NDArray[Any]], embodiment: Embodiment, horizon
                            for key in embodiment.actions], axis=1)
 
 
-def network_rows(rows: NDArray[Any], embodiment: Embodiment) -> dict[str, NDArray[np.float32]]:
-    """The way back: rows (N, D) of what is driven as float32 (1, N, columns) by action key."""
-    scale = np.array([part.scale for part in embodiment.columns])
-    offset = np.array([part.offset for part in embodiment.columns])
-    values = ((np.asarray(rows, np.float64) - offset) / scale).astype(np.float32)[None]
-    return {name: np.ascontiguousarray(values[:, :, part])
-            for name, part in embodiment.slices.items()}
-
-
 def _rows(array: NDArray[Any] | None, key: ActionKey, horizon: int,
           tolerance: float) -> NDArray[np.float64]:
     if array is None:

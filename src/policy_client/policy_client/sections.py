@@ -120,6 +120,10 @@ class Section:
         return value
 
     def _finite(self, key: str, value: float) -> float:
-        if not math.isfinite(value):
-            raise EmbodimentError(f'{self.name(key)} = {value!r}: must be finite')
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            number = math.inf
+        if not math.isfinite(number):
+            raise EmbodimentError(f'{self.name(key)} = {number!r}: must be finite')
+        return number

@@ -20,6 +20,7 @@ from policy_client.policies.base import Failure, PolicyUnavailable, Request
 from policy_client.policies.gr00t import Gr00tPolicy
 from policy_client.policies.gr00t_endpoint import Endpoint, read_token
 from policy_client.policies.gr00t_endpoint import parse as parse_url
+from policy_client.policies.gr00t_handshake import hold
 from policy_client.policies.gr00t_link import Link, LinkError
 from policy_client.reply import ChunkRejected, checked
 
@@ -150,6 +151,25 @@ def test_a_state_of_another_size_is_refused_at_the_handshake(make, standin):
     robot = parse(changed(**SPOKEN, state__velocity__components=components))
     with pytest.raises(PolicyUnavailable, match=r'all-zero observation is refused.*broadcast'):
         make.policy(standin.url, robot).handshake(10.0)
+
+
+@pytest.mark.parametrize(('said', 'ours', 'found'), [
+    ('RELATIVE', 'resolved', 'resolved'), ('ABSOLUTE', 'absolute', 'absolute'),
+    ('DELTA', 'dataset', 'dataset'), ('RELATIVE', 'dataset', 'resolved'),
+    # A server that changes nothing sends deltas where the data set has them.
+    ('ABSOLUTE', 'dataset', 'dataset'), ('ABSOLUTE', 'resolved', 'absolute'),
+    (None, 'dataset', 'unknown')])
+def test_what_a_server_says_of_its_actions_becomes_a_meaning(said, ours, found):
+    robot = parse(changed(**SPOKEN | {'action__base_velocity__meaning': ours},
+                          action__base_velocity__scale=1.0))
+    configs = [{'rep': said}] if said else None
+    answers = {'ping': {'status': 'ok'}, 'get_modality_config': {
+        name: {'modality_keys': [key], 'delta_indices': [0], 'action_configs': configs}
+        for name, key in (('video', 'other'), ('state', 'goal'), ('language', LANGUAGE),
+                          ('action', 'base_velocity'))}}
+    model, _ = hold(lambda endpoint, data, encoding: answers[endpoint], robot,
+                    parse_url('zmq://127.0.0.1:5555?image=32x48'))
+    assert model.parameters[f'{ACTION}.meaning'] == found
 
 
 def test_a_layout_that_was_chosen_is_kept_to(make, standin):

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from embodiment_scene import ROBOTS
+from embodiment_scene import observation as observed
+from policy_scene import VOCABULARY
 
 from policy_client import groot_checkpoint, images
 from policy_client.desk_triton import DeskTriton, DeskTritonError
+from policy_client.handshake import HandshakeError, compare
 from policy_client.policies.base import Failure, Request
 from policy_client.policies.triton import TritonPolicy
+from policy_client.reply import checked
 
 LANGUAGE = 'annotation.human.action.task_description'
 # A policy that a release may bring by mistake; each instruction asks for another fault.
@@ -358,6 +363,19 @@ def test_a_load_that_cannot_work_says_why_and_changes_nothing(server, policy, pa
     with pytest.raises(DeskTritonError, match=words):
         server.reload('groot', **parameters)
     assert ask(policy(), observation(policy())).failure is None
+
+
+def test_a_robot_s_handshake_and_a_chunk_that_it_may_execute(policy):
+    """What libero_sim.yaml says, against the server: names, sizes, digest, prefix, limits."""
+    robot, client = ROBOTS['libero_sim'], policy()
+    signature = compare(robot, VOCABULARY, client.handshake(5.0))
+    assert (signature.horizon, signature.takes_prefix) == (16, True)
+    assert signature.images == {'video.image': (256, 256), 'video.wrist_image': (256, 256)}
+    reply = ask(client, observed(robot).inputs)
+    assert reply.failure is None, reply.detail
+    assert checked(reply.actions, robot, signature.horizon, 0.05).shape == (16, 7)
+    with pytest.raises(HandshakeError, match='embodiment: the model has libero_sim, this robot so'):
+        compare(ROBOTS['so100'], VOCABULARY, client.handshake(5.0))
 
 
 def test_the_two_copies_of_the_reader_are_one(root):

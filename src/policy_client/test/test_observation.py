@@ -127,6 +127,87 @@ def test_each_outcome_is_named(messages, key, words):
     assert words in lacking(**messages).outcomes[key]
 
 
+def arm_state(**changes):
+    """The AMR with an arm, in percent of half a turn."""
+    arm = {'topic': 'joint_states', 'type': 'sensor_msgs/msg/JointState', 'max_age_ms': 100,
+           'max_skew_ms': 100, 'unit': '%', 'joints': {
+               'pan': {'scale': 100 / math.pi}, 'lift': {'scale': 10.0, 'offset': 5.0}}}
+    return parse(changed(state__arm=arm | changes))
+
+
+def joints(names=('wheel', 'lift', 'pan'), position=(9.0, 0.5, math.pi / 2), **others):
+    return SimpleNamespace(name=list(names), position=list(position),
+                           **({'velocity': [], 'effort': []} | others))
+
+
+def with_joints(message, embodiment=None, age_ms=0, stamp_ms=0):
+    found = samples(NOW)
+    found['joint_states'] = Sample(message, NOW - age_ms * MS, NOW - stamp_ms * MS)
+    return assemble(embodiment or arm_state(), VOCABULARY, SIGNATURE, found, NOW)
+
+
+def test_joints_are_found_by_name_and_come_in_the_data_set_s_units():
+    result = with_joints(joints())
+    assert isinstance(result, Observation), str(result)
+    assert result.inputs['state.arm'].dtype == np.float32
+    assert result.inputs['state.arm'][0, 0].tolist() == pytest.approx([50.0, 10.0])
+    arrays = joints(position=np.array([9.0, 0.5, math.pi / 2]))  # as rclpy has them
+    assert (with_joints(arrays).inputs['state.arm'] == result.inputs['state.arm']).all()
+    moving = joints(position=[], velocity=[0.0, 0.1, -0.2])
+    speeds = with_joints(moving, arm_state(field='velocity', joints=['pan', 'lift']))
+    assert speeds.inputs['state.arm'][0, 0].tolist() == pytest.approx([-0.2, 0.1])
+
+
+@pytest.mark.parametrize(('message', 'words'), [
+    (joints(names=['pan'], position=[0.0]), "missing: joint 'lift' is not in joint_states"),
+    (joints(names=[], position=[]), "missing: joint 'pan' is not in joint_states"),
+    (joints(position=[0.0, 1.0]), 'malformed: joint_states has 2 values of position for 3 joints'),
+    (joints(position=[]), 'malformed: joint_states has 0 values'),
+    (joints(names=['pan', 'lift', 'pan']), 'malformed: a joint is twice in joint_states'),
+    (joints(position=[0.0, math.nan, 0.0]), "not finite: position of joint 'lift' of joint_states"),
+    (joints(position=[0.0, 0.0, 1e39]), "not finite: position of joint 'pan' of joint_states"),
+])
+def test_what_lacks_in_a_joint_state_is_named(message, words):
+    result = with_joints(message)
+    assert isinstance(result, Lacking)
+    assert words in result.outcomes['state.arm']
+    assert list(result.outcomes) == ['state.arm']
+
+
+def test_a_joint_state_grows_old_and_lags_as_other_parts_do():
+    for ages, words in (({'age_ms': 150}, 'stale: joint_states is 150 ms old, 100'),
+                        ({'stamp_ms': 150}, 'skewed: joint_states is stamped 150 ms')):
+        assert words in with_joints(joints(), **ages).outcomes['state.arm']
+
+
+def turned(*orientation):
+    x, y, z, w = orientation
+    message = odometry()
+    message.pose.pose.orientation = SimpleNamespace(x=x, y=y, z=z, w=w)
+    return message
+
+
+def heading(rotation, **more):
+    part = {'name': 'yaw', 'unit': 'rad', 'field': 'pose.pose.orientation',
+            'rotation': rotation} | more
+    return parse(changed(state__velocity__components=[part]))
+
+
+def test_a_quaternion_becomes_what_the_data_set_calls_a_rotation():
+    quarter = turned(0.0, 0.0, math.sin(math.pi / 4), math.cos(math.pi / 4))
+    for rotation, wanted in (('rpy.yaw', math.pi / 2), ('axis_angle.z', math.pi / 2),
+                             ('rot6d.1', -1.0), ('rot6d.3', 1.0)):
+        found = observe(heading(rotation), odom=quarter).inputs['state.velocity']
+        assert found[0, 0].tolist() == pytest.approx([wanted], abs=1e-6)
+    degrees = observe(heading('rpy.yaw', scale=180 / math.pi, offset=10.0), odom=quarter)
+    assert degrees.inputs['state.velocity'][0, 0].tolist() == pytest.approx([100.0])
+
+
+def test_an_orientation_that_nobody_filled_in_is_no_observation():
+    result = observe(heading('rpy.yaw'), odom=turned(0.0, 0.0, 0.0, 0.0))
+    assert 'the quaternion has the length 0, not 1' in result.outcomes['state.velocity']
+
+
 def test_a_camera_that_lags_behind_is_masked():
     result = observed(camera=old(image(), 0, stamp_ms=800))
     assert result.outcomes['video.front'].startswith('skewed')

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from policy_scene import AMR, rows
+from policy_scene import AMR, changed, rows
 
+from policy_client.embodiment_file import parse
 from policy_client.reply import ChunkRejected, checked
 
 
@@ -45,6 +46,51 @@ def test_one_bad_value_refuses_all_of_it(array, reason, words):
 def test_a_missing_action_is_refused():
     with pytest.raises(ChunkRejected, match=r'missing: action\.base_velocity'):
         checked({'action.arm': rows()}, AMR, 16, 0.05)
+
+
+ARM = parse(changed(action__arm={
+    'interface': 'joints', 'topic': 'policy/joint_trajectory', 'meaning': 'absolute', 'unit': '%',
+    'limits': {'max_velocity': 2.0, 'max_acceleration': 6.0, 'max_jerk': 80.0},
+    'joints': {'pan': {'lower': -2.0, 'upper': 2.0, 'scale': 0.02},
+               'grip': {'lower': 0.0, 'upper': 1.0, 'scale': 0.01}}}))
+
+
+def arm(pan, grip):
+    return {'action.base_velocity': rows(),
+            'action.arm': np.tile(np.array([pan, grip], np.float32), (1, 16, 1))}
+
+
+def test_all_keys_side_by_side_in_what_they_drive():
+    found = checked(arm(50.0, 25.0), ARM, 16, 0.0)
+    assert found.shape == (16, 4)
+    assert found[7].tolist() == pytest.approx([0.5, 0.0, 1.0, 0.25])
+    assert found.dtype == np.float64
+
+
+def test_the_tolerance_is_a_share_of_the_whole_range():
+    """Also where a limit is zero, and on both sides of it."""
+    assert checked(arm(109.0, -4.9), ARM, 16, 0.05)[0, 2:].tolist() == [2.0, 0.0]
+    assert checked(arm(-109.0, 104.9), ARM, 16, 0.05)[0, 2:].tolist() == [-2.0, 1.0]
+    for pan, grip, words in ((111.0, 0.0, 'pan drives pan to 2.22'),
+                             (0.0, -5.1, 'grip drives grip to -0.051'),
+                             (0.0, 105.1, 'grip drives grip to 1.051')):
+        with pytest.raises(ChunkRejected, match=words):
+            checked(arm(pan, grip), ARM, 16, 0.05)
+
+
+@pytest.mark.parametrize(('change', 'reason'), [
+    ({'action.arm': None}, 'missing'),
+    ({'action.base_velocity': None}, 'missing'),
+    ({'action.arm': rows(horizon=15)}, 'shape'),
+    ({'action.arm': rows(np.nan)}, 'not_finite'),
+    ({'action.arm': rows(3e38)}, 'over_limit'),
+])
+def test_one_bad_key_refuses_the_others_too(change, reason):
+    actions = {name: array for name, array in (arm(0.0, 0.0) | change).items()
+               if array is not None}
+    with pytest.raises(ChunkRejected) as error:
+        checked(actions, ARM, 16, 0.05)
+    assert error.value.reason == reason
 
 
 @given(hnp.arrays(st.sampled_from([np.float32, np.float64, np.int64, np.uint8]),
