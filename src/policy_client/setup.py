@@ -21,6 +21,7 @@ setup(
         'console_scripts': [
             'check = policy_client.check:main',
             'policy_client = policy_client.node:main',
+            'replay = policy_client.replay.__main__:main',
             'validate_repository = policy_client.validate_repository:main',
         ],
         'node_parameters': [

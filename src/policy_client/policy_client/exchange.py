@@ -12,8 +12,9 @@ Header: `request_id`, `epoch`, `sequence`, `source`, `model`, `version`, `outcom
 rejection's reason, a failure's name, or `ticks` for a record without a request), `detail`,
 `sent_ns`, `received_ns`, `observed_ns` (the client's clock), `executed_ns` (action time executed
 when the observation was taken), `stamps_ns` (key -> ROS stamp of each part of the observation),
-`instruction`, `masked`, `inputs_crc32` (key -> CRC-32 of the tensor's bytes as sent), `robot` (name
-and digest of the embodiment, and what the queue was set to), `tensors` ([{name, dtype, shape}]).
+`instruction`, `masked`, `inputs_crc32` (key -> CRC-32 of the tensor's bytes as sent),
+`inputs_shape` (key -> its shape), `robot` (name and digest of the embodiment, and what the queue
+was set to), `tensors` ([{name, dtype, shape}]).
 
 Tensors: the reply's `action.*` as they came, and of the queue (journal.py) `journal.counts` and
 `journal.moments` (its state before), `journal.entries` (all that it was told since the exchange
@@ -22,17 +23,19 @@ before), `journal.positions`.
 A decoder ignores header fields that it does not know; a changed layout gets a new version.
 """
 
+import hashlib
 import json
 import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, get_origin
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policy_client.chunks import Snapshot
+from policy_client.embodiment import Embodiment
 from policy_client.journal import Record
 
 MAGIC = b'SPEX'
@@ -67,6 +70,7 @@ class Exchange:
     instruction: str = ''
     masked: tuple[str, ...] = ()
     inputs_crc32: Mapping[str, int] = field(default_factory=dict)
+    inputs_shape: Mapping[str, list[int]] = field(default_factory=dict)
     robot: Mapping[str, Any] = field(default_factory=dict)
     record: Record | None = None
     actions: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -110,6 +114,7 @@ def decode(data: bytes) -> Exchange:
         known = {one.name for one in fields(Exchange)} - set(_AS_TENSORS)
         values = {name: value for name, value in header.items() if name in known}
         values['masked'] = tuple(values.get('masked', ()))
+        _check_types(values)
         record = _record({name: tensors.pop(name) for name in list(tensors)
                           if name.startswith(_JOURNAL)})
         return Exchange(**values, record=record, actions=tensors)
@@ -117,6 +122,21 @@ def decode(data: bytes) -> Exchange:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ExchangeError(f'the header is malformed: {error}') from error
+
+
+def embodiment_sha256(embodiment: Embodiment) -> str:
+    """Digest of all that an embodiment says, topics and limits too: `robot.embodiment_sha256`."""
+    return hashlib.sha256(repr(embodiment).encode()).hexdigest()
+
+
+def _check_types(values: Mapping[str, Any]) -> None:
+    for one in fields(Exchange):
+        kind: Any = get_origin(one.type) or one.type
+        if one.name in values and not isinstance(values[one.name], kind):
+            raise ExchangeError(f'header.{one.name} = {values[one.name]!r:.40} is impossible')
+    for name in ('stamps_ns', 'inputs_crc32'):
+        if not all(isinstance(value, int) for value in values.get(name, {}).values()):
+            raise ExchangeError(f'header.{name} has a value that is not a whole number')
 
 
 def _record_tensors(record: Record | None) -> dict[str, NDArray[Any]]:

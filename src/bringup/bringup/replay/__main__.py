@@ -1,4 +1,7 @@
-"""./dev replay FILE: a CARMEN lidar log or a bag through the real reflex; prints its stops."""
+"""./dev replay FILE: a CARMEN lidar log or a bag through the real reflex; prints its stops.
+
+With --policy it is policy_client's own replay of a bag (policy_client.replay), with its options.
+"""
 
 import argparse
 import os
@@ -22,6 +25,11 @@ from bringup.replay.recording import Recorded, RecordingError, from_bag, from_ca
 
 
 def main() -> int:
+    if '--policy' in sys.argv[1:]:
+        from policy_client.replay.__main__ import main as policy_replay  # slow to import
+        return policy_replay([word for word in sys.argv[1:] if word != '--policy'],
+                             prog='./dev replay --policy',
+                             embodiments=share() / 'config/embodiments')
     options = _options()
     console = Console(stderr=True)
     try:
@@ -66,6 +74,8 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='./dev replay', description=__doc__)
     parser.add_argument('file', type=Path, help='.log or .log.gz (CARMEN), a bag, an .mcap')
+    parser.add_argument('--policy', action='store_true',
+                        help='through the policy client instead; --policy --help says more')
     parser.add_argument('--robot', default='amr', help='whose fields are tried')
     parser.add_argument('--fields', help='other fields than the robot\'s own, as in amr_dock')
     parser.add_argument('--rate', type=float, default=20.0, help='scans a second of a CARMEN log')
