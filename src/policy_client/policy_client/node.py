@@ -278,7 +278,7 @@ class PolicyClient(LifecycleNode):
 
     @_locked
     def _on_diagnostics(self, pilot: Pilot) -> None:
-        self._diagnostics.publish(self._status_message(pilot.status(self._now())))
+        self._diagnostics.publish(self._status_message(self._values(pilot)))
 
     @_locked
     def _replied(self, pilot: Pilot, asked_by: Pilot, route: str,
@@ -339,12 +339,20 @@ class PolicyClient(LifecycleNode):
         telling = pilot.telling()
         if only_changes and telling == self._told:
             return
-        values = pilot.status(self._now())
+        values = self._values(pilot)
         errors = values['route_errors']
         if errors and errors != self._told_errors:
             self.get_logger().warning(errors, throttle_duration_sec=1.0)
         self._told, self._told_errors = telling, errors
         self._statuses.publish(self._status_message(values))
+
+    def _values(self, pilot: Pilot) -> dict[str, str]:
+        """What the status says: the pilot's values, and where its policy's time goes."""
+        values = pilot.status(self._now())
+        split = self._policies[values['source']].split()
+        for part in ('network_ms', 'queue_ms', 'compute_ms'):
+            values[part] = f'{getattr(split, part):.1f}' if split else ''
+        return values
 
     def _status_message(self, values: dict[str, str]) -> DiagnosticArray:
         level = _LEVELS.get(values['state'], DiagnosticStatus.WARN)

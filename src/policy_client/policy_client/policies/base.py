@@ -47,6 +47,14 @@ class Reply:
     elapsed_ns: int = 0
 
 
+@dataclass(frozen=True)
+class Split:
+    """Where the time of a round trip went, on average lately."""
+    network_ms: float
+    queue_ms: float
+    compute_ms: float
+
+
 class PolicyUnavailable(Exception):
     """A handshake that could not be held: no server, no model, no file."""
 
@@ -69,6 +77,10 @@ class Policy(Protocol):
     def cancel(self, request_id: str) -> None:
         """Nobody waits for this request any more: spare the server and the network, if that can
         be done. Its future may bring a reply or not."""
+        ...
+
+    def split(self) -> Split | None:
+        """Where the time of its requests goes; None where that is not known. Never waits."""
         ...
 
     def close(self) -> None:

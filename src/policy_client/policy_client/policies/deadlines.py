@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from policy_client.policies.base import Failure, Reply, Request
 
 # A wait on a condition ends about 0.1 ms late, and the caller has to be woken.
-_RESERVE_NS = 500_000
+_RESERVE_NS = 1_000_000
 
 
 class Pending:

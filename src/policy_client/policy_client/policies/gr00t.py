@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from policy_client.embodiment import Embodiment
 from policy_client.handshake import ModelDescription
 from policy_client.policies import gr00t_wire as wire
-from policy_client.policies.base import Failure, PolicyUnavailable, Reply, Request
+from policy_client.policies.base import Failure, PolicyUnavailable, Reply, Request, Split
 from policy_client.policies.deadlines import Deadlines, Pending
 from policy_client.policies.gr00t_endpoint import parse, read_token
 from policy_client.policies.gr00t_handshake import UNKNOWN, Agreement, hold
@@ -109,6 +109,10 @@ class Gr00tPolicy:
 
     def cancel(self, request_id: str) -> None:
         """The stock server computes it anyway; its reply is not looked at."""
+
+    def split(self) -> Split | None:
+        """None: the stock server says nothing of its time."""
+        return None
 
     def close(self) -> None:
         with self._lock:

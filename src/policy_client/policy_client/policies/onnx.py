@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from policy_client.handshake import ModelDescription, TensorSpec
-from policy_client.policies.base import Failure, PolicyUnavailable, Reply, Request
+from policy_client.policies.base import Failure, PolicyUnavailable, Reply, Request, Split
 
 PROVIDERS = ('TensorrtExecutionProvider', 'CUDAExecutionProvider', 'CPUExecutionProvider')
 # What has to load for a provider; onnxruntime itself fails loudly, and only when it is used.
@@ -51,6 +51,7 @@ class OnnxPolicy:
         self._session: Any = None
         self._outputs: list[str] = []
         self._version = ''
+        self._split: Split | None = None
         self._worker = ThreadPoolExecutor(1, thread_name_prefix='onnx')
 
     def handshake(self, timeout_s: float) -> ModelDescription:
@@ -94,12 +95,17 @@ class OnnxPolicy:
     def cancel(self, request_id: str) -> None:
         """An inference that runs cannot be stopped, and takes nothing from anybody else."""
 
+    def split(self) -> Split | None:
+        """Of the last inference: its wait for the one before, and the network itself."""
+        return self._split
+
     def close(self) -> None:
         self._worker.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, request: Request, started_ns: int) -> Reply:
         actions: dict[str, Any] = {}
         failure, detail = None, ''
+        begun = time.monotonic_ns()
         try:
             if self._session is None:
                 raise RuntimeError('the file was not read yet')
@@ -108,6 +114,8 @@ class OnnxPolicy:
         except Exception as error:  # onnxruntime's exceptions have no common base
             failure, detail = Failure.MODEL_ERROR, _sentence(error)
         elapsed = time.monotonic_ns() - started_ns
+        waited = begun - started_ns
+        self._split = Split(0.0, waited / 1e6, (elapsed - waited) / 1e6)
         if failure is None and elapsed > request.timeout_ns:
             actions, failure, detail = {}, Failure.DEADLINE, f'took {elapsed / 1e6:.1f} ms'
         return Reply(request.request_id, actions, failure, detail, self._version, elapsed)

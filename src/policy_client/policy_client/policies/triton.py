@@ -3,12 +3,13 @@
 The client's deadline is what ends a request; Triton's own `timeout` covers its queue only, and is
 sent along so that a request nobody waits for any more is not computed.
 
-infer returns at once: all that a request takes (JPEG, the copy into shared memory, the message, the
-wait) is on a thread of the policy's own, one a request in flight, and none is made for it. The
-upkeep of shared memory has another. docs/transport.md says what each way of doing this costs.
+infer returns at once: what a request takes (JPEG, the message, the wait) is on a thread of the
+policy's own, one for each in flight. Only a copy into shared memory and the small message behind it
+are made by the caller. docs/transport.md says what each way of doing this costs.
 """
 
 import contextlib
+import functools
 import threading
 import time
 from collections.abc import Mapping
@@ -19,16 +20,18 @@ import grpc
 from numpy.typing import NDArray
 from tritonclient.grpc import service_pb2
 
-from policy_client.handshake import ModelDescription, TensorSpec
+from policy_client.handshake import ModelDescription
 from policy_client.images import ImageError
 from policy_client.policies import triton_wire as wire
-from policy_client.policies.base import Failure, PolicyUnavailable, Reply, Request
+from policy_client.policies.base import Failure, PolicyUnavailable, Reply, Request, Split
 from policy_client.policies.deadlines import Deadlines, Pending
 from policy_client.policies.triton_channel import Connection, classify
 from policy_client.policies.triton_endpoint import parse
 from policy_client.policies.triton_jpeg import as_pictures, encoded
 from policy_client.policies.triton_memory import Region, SharedMemory
+from policy_client.policies.triton_metadata import sizes, spec
 from policy_client.policies.triton_regions import TritonRegions
+from policy_client.policies.triton_split import SplitMeter, counters
 
 __all__ = ['TritonPolicy', 'address', 'classify']
 
@@ -39,13 +42,19 @@ _UPKEEP_S = 0.5
 _UPKEEP_AGAIN_NS = 1_000_000_000  # after a refusal
 _CLOSE_S = 0.5
 _MAX_IN_FLIGHT = 16
-_BYTES = {'BOOL': 1, 'UINT8': 1, 'INT8': 1, 'UINT16': 2, 'INT16': 2, 'FP16': 2, 'BF16': 2,
-          'UINT32': 4, 'INT32': 4, 'FP32': 4, 'UINT64': 8, 'INT64': 8, 'FP64': 8}
 
 
 def address(url: str) -> str:
     """host:port of an endpoint's URL; raises ValueError."""
     return parse(url).address
+
+
+class _NotSent(Exception):
+    """A request that there is no use in sending."""
+
+    def __init__(self, failure: Failure, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = failure
 
 
 class _Call(Pending):
@@ -75,6 +84,7 @@ class TritonPolicy:
         self._upkeep_after_ns = 0
         self._calls: set[_Call] = set()
         self._deadlines = Deadlines()
+        self._split = SplitMeter(functools.partial(counters, self._connection, model))
         self._closed = False
 
     def __repr__(self) -> str:
@@ -98,19 +108,19 @@ class TritonPolicy:
         parameters = {name: value.string_value for name, value in config.parameters.items()}
         # Metadata does not say what may be left out, the configuration does.
         optional = {tensor.name for tensor in config.input if tensor.optional}
-        specs = tuple(_spec(tensor, optional=tensor.name in optional)
+        specs = tuple(spec(tensor, optional=tensor.name in optional)
                       for tensor in metadata.inputs)
         inputs, self._jpeg = as_pictures(specs, parameters, self._endpoint.jpeg_quality)
         runs_on = self._endpoint.shown
         if self._memory:
-            size = wire.placement(_sizes(specs)).size
+            size = wire.placement(sizes(specs)).size
             ready = not size or self._memory.prepare(size, left())
             runs_on += ', shared memory' if ready else f', {self._memory.refusal}'
         return ModelDescription(
             metadata.name,
             # Without a pin Triton answers with the newest of the versions that it lists.
             self._version or max(metadata.versions, key=int, default=''),
-            inputs, tuple(_spec(tensor) for tensor in metadata.outputs), parameters, runs_on)
+            inputs, tuple(spec(tensor) for tensor in metadata.outputs), parameters, runs_on)
 
     def infer(self, request: Request) -> 'Future[Reply]':
         call = _Call(request)
@@ -118,14 +128,15 @@ class TritonPolicy:
             call.fail(Failure.QUEUE_FULL, f'{_MAX_IN_FLIGHT} requests wait for this server already')
             return call.future
         self._calls.add(call)
-        self._deadlines.watch(call)
         if self._memory and not self._jpeg:
             self._begin(call)
+        self._deadlines.watch(call)
         try:
             self._workers.submit(self._run, call)
         except RuntimeError:  # the threads have ended
             self._calls.discard(call)
-            call.fail(Failure.CANCELLED, 'closed')
+            self._cancel(call)
+            self._lost(call, Failure.CANCELLED, 'closed')
         return call.future
 
     def cancel(self, request_id: str) -> None:
@@ -133,6 +144,10 @@ class TritonPolicy:
         for call in list(self._calls):
             if call.request.request_id == request_id:
                 self._cancel(call)
+
+    def split(self) -> Split | None:
+        """From Triton's own statistics, about once a second while requests are answered."""
+        return self._split.split(time.monotonic_ns())
 
     def close(self) -> None:
         self._closed = True
@@ -149,7 +164,7 @@ class TritonPolicy:
             region = self._placed(call, inputs)
             if region:
                 self._send(call, inputs, region)
-        except (PolicyUnavailable, ValueError):
+        except (_NotSent, PolicyUnavailable, ValueError):
             self._give_back(call, answered=True)
 
     # A request, on its thread
@@ -165,6 +180,7 @@ class TritonPolicy:
         except ImageError as error:
             self._lost(call, Failure.INVALID, str(error))
         except BaseException as fault:
+            self._give_back(call, answered=call.rpc is None)
             call.future.set_exception(fault)
             raise
         finally:
@@ -176,19 +192,13 @@ class TritonPolicy:
         try:
             if call.rpc is None:
                 region = self._placed(call, inputs) if shared else None
-                left_ns = call.due_ns - _RESERVE_NS - time.monotonic_ns()
-                if self._closed or call.cancelled:
-                    self._lost(call, Failure.CANCELLED, 'closed' if self._closed else 'given up')
-                    return True
-                if left_ns < _SHORTEST_NS:
-                    self._lost(call, Failure.DEADLINE, f'{left_ns / 1e6:.1f} ms are left, too '
-                                                       'short to ask a server')
-                    return True
                 self._send(call, inputs, region)
             if call.cancelled:  # it came between the look and the sending
                 call.rpc.cancel()
             actions, version = wire.parsed(connection.received(call.rpc), self._model,
                                            call.request.request_id)
+        except _NotSent as error:
+            self._lost(call, error.failure, str(error))
         except PolicyUnavailable as error:
             self._lost(call, Failure.UNREACHABLE, str(error))
         except wire.BadReply as error:
@@ -203,11 +213,17 @@ class TritonPolicy:
             connection.answered()
             self._give_back(call, answered=True)
             call.succeed(actions, version)
+            self._measure(call, version)
         return True
 
     def _send(self, call: _Call, inputs: Mapping[str, NDArray[Any]],
               region: tuple[str, wire.Placement] | None) -> None:
+        if self._closed or call.cancelled:
+            raise _NotSent(Failure.CANCELLED, 'closed' if self._closed else 'given up')
         left_ns = call.due_ns - _RESERVE_NS - time.monotonic_ns()
+        if left_ns < _SHORTEST_S * 1e9:
+            raise _NotSent(Failure.DEADLINE, f'{left_ns / 1e6:.1f} ms are left, too short to ask a '
+                                             'server')
         message = wire.serialised(self._model, self._version, call.request.request_id,
                                   left_ns // 1000, inputs, region)
         call.rpc = self._connection.send(wire.INFER, message, left_ns / 1e9)
@@ -287,6 +303,12 @@ class TritonPolicy:
         with contextlib.suppress(RuntimeError):  # closed meanwhile
             self._upkeep.submit(work)
 
+    def _measure(self, call: _Call, version: str) -> None:
+        now_ns = time.monotonic_ns()
+        if self._split.replied(version, now_ns - call.started_ns, now_ns):
+            with contextlib.suppress(RuntimeError):  # closed meanwhile
+                self._upkeep.submit(lambda: self._split.look(time.monotonic_ns()))
+
     def _end_all(self) -> None:
         for pool in (self._workers, self._upkeep):
             pool.shutdown(wait=False)
@@ -296,20 +318,3 @@ class TritonPolicy:
         if self._memory:
             self._memory.close(_CLOSE_S if self._connection.opened else 0.0)
         self._connection.close()
-
-
-def _spec(tensor: Any, *, optional: bool = False) -> TensorSpec:
-    return TensorSpec(tensor.name, tensor.datatype, tuple(int(size) for size in tensor.shape),
-                      optional)
-
-
-def _sizes(specs: tuple[TensorSpec, ...]) -> dict[str, int]:
-    """name -> bytes of the tensors whose size is fixed."""
-    found = {}
-    for spec in specs:
-        if spec.datatype in _BYTES and all(size > 0 for size in spec.shape):
-            count = 1
-            for size in spec.shape:
-                count *= size
-            found[spec.name] = count * _BYTES[spec.datatype]
-    return found

@@ -37,6 +37,8 @@ _OPTIONS = (
     ('grpc.keepalive_permit_without_calls', 0),
     # A connection of its own: shared with another client, its backoff and certificates were too.
     ('grpc.use_local_subchannel_pool', 1),
+    # Nothing is sent again behind our back: which endpoint is asked next is for the routes to say.
+    ('grpc.enable_retries', 0),
     # Who waits for an answer reads it himself, without a thread that gRPC starts for each call.
     (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
 )
@@ -132,8 +134,14 @@ class Connection:
         It is whole and good only with the status behind it. Without a message it is empty.
         """
         data = b''
-        for part in rpc:
-            data = part
+        try:
+            for part in rpc:
+                data = part
+        finally:
+            # gRPC (1.85) leaves a call whose status came while it was still being sent as it is,
+            # and with it the connection, for good: nobody reads its last event.
+            while rpc._state.due:
+                rpc._consume_next_event()
         return data
 
     def sentence(self, error: Any) -> str:

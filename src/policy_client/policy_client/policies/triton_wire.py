@@ -23,6 +23,9 @@ INFER = '/inference.GRPCInferenceService/ModelInfer'
 _RAW_INPUT_CONTENTS = 7 << 3 | 2  # field 7 of ModelInferRequest, length-delimited
 _LARGE = 64 * 1024  # below, a copy is cheaper than the server's look-up of a region
 _ALIGNMENT = 64
+# What chunks are made of; for the rest tritonclient is asked, which takes longer.
+_DTYPES: dict[str, np.dtype[Any]] = {'FP32': np.dtype('<f4'), 'FP64': np.dtype('<f8'),
+                                     'FP16': np.dtype('<f2')}
 
 
 class BadReply(Exception):
@@ -105,17 +108,21 @@ def parsed(data: bytes, model: str, request_id: str) -> tuple[dict[str, NDArray[
         raise BadReply(f'the reply is for {message.id[:80]!r}')
     if message.model_name != model:
         raise BadReply(f'the reply is of the model {message.model_name[:80]!r}')
-    result = InferResult(message)
+    contents = message.raw_output_contents
+    plain = len(contents) == len(message.outputs)
     actions = {}
-    for output in message.outputs:
+    for index, output in enumerate(message.outputs):
+        name, shape = output.name, tuple(output.shape)
+        if min(shape, default=0) < 0:  # numpy would take it for 'whatever is left'
+            raise BadReply(f'{name[:80]} has the shape {list(shape)[:8]}')
+        dtype = _DTYPES.get(output.datatype)
         try:
-            # numpy would take a negative size for 'whatever is left'.
-            array = result.as_numpy(output.name) if min(output.shape, default=0) >= 0 else None
+            actions[name] = (np.frombuffer(contents[index], dtype).reshape(shape)
+                             if plain and dtype else InferResult(message).as_numpy(name))
         except Exception as fault:  # whatever bytes a server sends, the client goes on
-            raise BadReply(f'{output.name[:80]}: {fault}') from None
-        if array is None:
-            raise BadReply(f'{output.name[:80]} has the shape {list(output.shape)[:8]}')
-        actions[output.name] = array
+            raise BadReply(f'{name[:80]}: {fault}') from None
+        if actions[name] is None:
+            raise BadReply(f'{name[:80]} has the shape {list(shape)[:8]}')
     return actions, message.model_version
 
 
