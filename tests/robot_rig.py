@@ -56,7 +56,8 @@ class Rig(Node):
     send: topic -> bytes to publish instead of the healthy ones (None: nothing at all).
     """
 
-    def __init__(self, context, *, arm, clock):
+    def __init__(self, context, *, arm, clock, policy=True):
+        """policy: commands the robot itself; False leaves that to the real policy_client."""
         super().__init__('rig', context=context)
         self.arm, self.simulated = arm, clock == 'sim'
         self.rng = np.random.default_rng(7)
@@ -72,6 +73,9 @@ class Rig(Node):
             kinds |= {'joint_states': JointState, 'policy/joint_trajectory': JointTrajectory}
         if self.simulated:
             kinds['/clock'] = Clock
+        if not policy:
+            kinds = {topic: kind for topic, kind in kinds.items()
+                     if not topic.startswith('policy/')}
         self.outputs = {topic: self.create_publisher(kind, topic, qos.get(topic, COMMAND))
                         for topic, kind in kinds.items()}
         self.create_subscription(TwistStamped, 'cmd_vel', self._on_command, COMMAND, raw=True)
@@ -151,6 +155,8 @@ class Rig(Node):
             self._give('scan', self.scan)
 
     def _give(self, topic, make):
+        if topic not in self.outputs:
+            return
         message = self.send[topic] if topic in self.send else make()
         change = self.changes.get(topic)
         if callable(message):
@@ -179,7 +185,7 @@ class Rig(Node):
 class System:
     """The real reflex under a rig. Domain and log folder are its own."""
 
-    def __init__(self, domain, folder, *, arm=False, clock='steady', parameters=()):
+    def __init__(self, domain, folder, *, arm=False, clock='steady', policy=True, parameters=()):
         self.domain = domain
         robot = 'amr_so100' if arm else 'amr'
         prepare(60, -1)
@@ -196,7 +202,7 @@ class System:
         self.start()
         self.context = Context()
         rclpy.init(context=self.context, domain_id=domain)
-        self.rig = Rig(self.context, arm=arm, clock=clock)
+        self.rig = Rig(self.context, arm=arm, clock=clock, policy=policy)
         self.executor = EventsExecutor(context=self.context)
         self.executor.add_node(self.rig)
 

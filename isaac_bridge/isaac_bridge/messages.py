@@ -3,6 +3,7 @@
 import array
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState, LaserScan
 from std_msgs.msg import String
 from tf2_msgs.msg import TFMessage
+from trajectory_msgs.msg import JointTrajectory
 
 from .robot import Camera, Lidar, Robot
 from .world import Frame
@@ -51,7 +53,7 @@ def fill_odometry(message: Odometry, stamp: Time, frame: Frame) -> Odometry:
 
 
 def joint_state(robot: Robot) -> JointState:
-    return JointState(name=list(robot.joints))
+    return JointState(name=list(robot.joint_names))
 
 
 def fill_joint_state(message: JointState, stamp: Time, frame: Frame) -> JointState:
@@ -59,6 +61,25 @@ def fill_joint_state(message: JointState, stamp: Time, frame: Frame) -> JointSta
     message.position = array.array('d', frame.joint_positions)
     message.velocity = array.array('d', frame.joint_velocities)
     return message
+
+
+def set_point(message: JointTrajectory,
+              names: Sequence[str]) -> tuple[list[float], list[float], float]:
+    """(positions, velocities, seconds ahead) of a streamed trajectory of one point.
+
+    In the order of `names`; velocities that are not said are zero. Raises ValueError.
+    """
+    if set(message.joint_names) != set(names) or len(message.joint_names) != len(names):
+        raise ValueError(f'joints {", ".join(message.joint_names)} are not {", ".join(names)}')
+    if len(message.points) != 1:
+        raise ValueError(f'{len(message.points)} points: set points are streamed one by one')
+    point = message.points[0]
+    given = [list(point.positions), list(point.velocities) or [0.0] * len(names)]
+    if any(len(values) != len(names) for values in given):
+        raise ValueError(f'its numbers are not one for each of {len(names)} joints')
+    order = [message.joint_names.index(name) for name in names]
+    positions, velocities = ([values[i] for i in order] for values in given)
+    return positions, velocities, point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec
 
 
 def base_transform() -> TFMessage:

@@ -1,4 +1,4 @@
-"""The ROS 2 front end of a world that runs freely: sensors out, `cmd_vel` in."""
+"""The ROS 2 front end of a world that runs freely: sensors out, commands in."""
 
 import signal
 import sys
@@ -19,6 +19,7 @@ from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import CameraInfo, Image, JointState, LaserScan
 from std_msgs.msg import Bool, String
 from tf2_msgs.msg import TFMessage
+from trajectory_msgs.msg import JointTrajectory
 
 from node_kit import ParameterError, declare
 
@@ -107,6 +108,9 @@ class World(Node):
             self._image_out = publish(Image, f'{camera}/image_raw', SENSOR)
             self._camera_info_out = publish(CameraInfo, f'{camera}/camera_info', SENSOR)
         self.create_subscription(TwistStamped, 'cmd_vel', self._on_command, COMMAND)
+        if robot.arm is not None:
+            self.create_subscription(JointTrajectory, 'joint_trajectory', self._on_set_point,
+                                     COMMAND)
         if self._settings.require_enable:
             self.create_subscription(Bool, 'safety/enable', self._on_enable, COMMAND)
 
@@ -119,6 +123,20 @@ class World(Node):
             self.get_logger().error(f'cmd_vel: {problem}; the base stops',
                                     throttle_duration_sec=1.0)
 
+    def _on_set_point(self, message: JointTrajectory) -> None:
+        if self._stopped():
+            return
+        try:
+            self._world.command_arm(*messages.set_point(message, self._robot.arm.names))
+        except ValueError as problem:
+            self._world.hold_arm()
+            self.get_logger().error(f'joint_trajectory: {problem}; the arm holds',
+                                    throttle_duration_sec=1.0)
+
+    def _stopped(self) -> bool:
+        """Whether the second channel forbids to move."""
+        return self._settings.require_enable and not self._enable.holds(self._world.t_ns)
+
     def _on_enable(self, message: Bool) -> None:
         self._enable.heard(message.data, self._world.t_ns)
 
@@ -126,8 +144,10 @@ class World(Node):
         """The steps that are due, up to the next scan: two scans never leave in one go."""
         to_scan = self._steps_a_scan - self._steps % self._steps_a_scan
         for _ in range(self._pace.due(time.monotonic_ns(), to_scan)):
-            if self._settings.require_enable and not self._enable.holds(self._world.t_ns):
+            if self._stopped():
                 self._world.command(0.0, 0.0)
+                if self._robot.arm is not None:
+                    self._world.hold_arm()
             self._world.step()
             self._steps += 1
             to_scan -= 1

@@ -1,10 +1,11 @@
-"""The part of `config/robots/*.yaml` that a world needs: outline, limits, lidar, camera."""
+"""The part of `config/robots/*.yaml` that a world needs: outline, limits, lidar, camera, arm."""
 
 import dataclasses
 import math
 from pathlib import Path
 from typing import Any
 
+from .arm import Arm, arm_of
 from .documents import read_document
 
 Point = tuple[float, float]
@@ -68,13 +69,19 @@ class Robot:
     name: str
     outline: tuple[Point, ...]          # base_link, counter-clockwise, convex
     height_m: float
-    mass_kg: float
+    mass_kg: float                      # with the arm
     wheel_radius_m: float
     wheel_separation_m: float
     joints: tuple[str, str]
     limits: Limits
     lidar: Lidar
     camera: Camera | None
+    arm: Arm | None = None
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """The wheels, then the arm's."""
+        return self.joints if self.arm is None else (*self.joints, *self.arm.names)
 
     @property
     def half_width_m(self) -> float:
@@ -99,12 +106,25 @@ def read_robot(path: str | Path) -> Robot:
     lidar = _part(Lidar, lidars[0])
     if lidar.angle_max_rad <= lidar.angle_min_rad or lidar.range_max_m <= lidar.range_min_m:
         raise RobotError(f'{path}: lidars[0]: a maximum is not above its minimum')
-    return Robot(
+    robot = Robot(
         name=document['name'], outline=outline, height_m=float(base['height_m']),
         mass_kg=float(base['mass_kg']), wheel_radius_m=float(base['wheel_radius_m']),
         wheel_separation_m=float(base['wheel_separation_m']), joints=tuple(base['joints']),
         limits=_part(Limits, document['limits']), lidar=lidar,
-        camera=_part(Camera, cameras[0]) if cameras else None)
+        camera=_part(Camera, cameras[0]) if cameras else None,
+        arm=_arm(path, document['arm']) if 'arm' in document else None)
+    if len(set(robot.joint_names)) < len(robot.joint_names):
+        raise RobotError(f'{path}: arm.joints: a wheel has the same name')
+    if robot.arm is not None and robot.arm.mass_kg >= robot.mass_kg:
+        raise RobotError(f'{path}: base.mass_kg: is of the whole robot, and its arm is no lighter')
+    return robot
+
+
+def _arm(path: str | Path, document: dict[str, Any]) -> Arm:
+    try:
+        return arm_of(document)
+    except ValueError as problem:
+        raise RobotError(f'{path}: {problem}') from problem
 
 
 def _part(cls: type, values: dict[str, Any]) -> Any:

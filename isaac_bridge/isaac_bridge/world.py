@@ -7,6 +7,7 @@ world's, which equals `odom` (REP-103, REP-105). A world never reads a clock: it
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,8 +39,8 @@ class Frame:
     robot: tuple[float, float, float]           # x, y, yaw: the truth
     twist: tuple[float, float]                  # v, w: the truth
     odometry: Odometry
-    joint_positions: tuple[float, float]        # left and right wheel, rad
-    joint_velocities: tuple[float, float]       # rad/s
+    joint_positions: tuple[float, ...]          # left and right wheel, then the arm's, rad
+    joint_velocities: tuple[float, ...]         # rad/s
     ranges: np.ndarray                          # float32 (beams,), metres; REP-117: +inf, -inf
     image: np.ndarray | None                    # uint8 (height, width, 3) RGB
     people: np.ndarray                          # float64 (n, 4): x, y, vx, vy
@@ -101,6 +102,17 @@ class World(Protocol):
 
         Clipped to the robot's limits. Raises ValueError for a number that is not finite.
         """
+
+    def command_arm(self, positions: Sequence[float], velocities: Sequence[float],
+                    ahead_s: float) -> None:
+        """Ask the arm's drives to be there (rad, rad/s) in ahead_s; held once that is stale.
+
+        Clipped to the joints' limits. Raises ValueError for a wrong count or a number that is not
+        finite, WorldError without an arm.
+        """
+
+    def hold_arm(self) -> None:
+        """Let the arm's drives brake and stay. Raises WorldError without an arm."""
 
     def step(self, n: int = 1) -> None:
         """Exactly n physics steps."""

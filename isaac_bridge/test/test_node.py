@@ -24,6 +24,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState, LaserScan
 from std_msgs.msg import Bool, String
 from tf2_msgs.msg import TFMessage
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 FILES = {'scenario_file': str(CONFIG / 'scenarios/empty.yaml'),
@@ -61,6 +62,7 @@ class Watcher:
             self.node.create_subscription(kind, topic, self.heard[topic].append, qos)
         self.command = self.node.create_publisher(TwistStamped, 'cmd_vel', 1)
         self.enable = self.node.create_publisher(Bool, 'safety/enable', 1)
+        self.set_point = self.node.create_publisher(JointTrajectory, 'joint_trajectory', 1)
 
     def until(self, done: Callable[[], Any], seconds: float = 20.0) -> None:
         deadline = time.monotonic() + seconds
@@ -84,6 +86,29 @@ class Watcher:
             return until()
 
         self.until(step)
+
+    def reach(self, names: list[str], position: float, until: Callable[[], Any],
+              enable: bool | None = None) -> None:
+        """Answer every joint state with a set point, as a reflex would."""
+        answered = len(self.heard['joint_states'])
+
+        def step() -> Any:
+            nonlocal answered
+            if len(self.heard['joint_states']) > answered:
+                answered = len(self.heard['joint_states'])
+                point = JointTrajectoryPoint(positions=[position] * len(names))
+                point.time_from_start.nanosec = 20_000_000
+                self.set_point.publish(JointTrajectory(joint_names=names, points=[point]))
+                if enable is not None:
+                    self.enable.publish(Bool(data=enable))
+            return until()
+
+        self.until(step)
+
+    @property
+    def joints(self) -> list[float]:
+        """Of the arm, rad."""
+        return list(self.heard['joint_states'][-1].position)[2:]
 
     @property
     def speed(self) -> float:
@@ -203,6 +228,43 @@ def test_the_base_moves_only_while_enabled(world, watcher):
     watcher.drive(0.8, lambda: watcher.speed < 1e-6, enable=False)
     watcher.drive(0.8, lambda: watcher.speed > 0.3, enable=True)
     watcher.drive(0.8, lambda: watcher.speed < 1e-6)
+
+
+ARM = ['shoulder_pan', 'shoulder_lift', 'elbow_flex', 'wrist_flex', 'wrist_roll', 'gripper']
+ARMED = {'robot_file': str(CONFIG / 'robots/amr_so100.yaml'), 'camera': 'off',
+         'real_time_factor': 3.0}
+
+
+@pytest.mark.parametrize('world', [ARMED], indirect=True)
+def test_the_arm_is_in_the_joint_states_and_follows_set_points(world, watcher):
+    watcher.until(lambda: watcher.heard['joint_states'])
+    assert list(watcher.heard['joint_states'][-1].name) == [
+        'left_wheel_joint', 'right_wheel_joint', *ARM]
+    # In any order: each number belongs to its name.
+    watcher.reach(ARM[::-1], 0.4, lambda: all(abs(joint - 0.4) < 0.03 for joint in watcher.joints))
+    watcher.until(watcher.later(0.5))
+    held = watcher.joints
+    watcher.until(watcher.later(1.0))
+    assert watcher.joints == pytest.approx(held, abs=0.01)
+    watcher.reach(['elbow'], 0.9, watcher.later(1.0))
+    assert watcher.joints == pytest.approx(held, abs=0.01), 'joints of some other arm'
+    watcher.reach(ARM, math.nan, watcher.later(1.0))
+    assert watcher.joints == pytest.approx(held, abs=0.01)
+    watcher.reach(ARM, 0.9, lambda: all(joint > 0.8 for joint in watcher.joints))
+
+
+@pytest.mark.parametrize('world', [ARMED | {'require_enable': True}], indirect=True)
+def test_the_arm_moves_only_while_enabled(world, watcher):
+    watcher.until(lambda: watcher.heard['joint_states'] and watcher.heard['odom'])
+    resting = watcher.joints
+    watcher.reach(ARM, 0.5, watcher.later(1.0))
+    assert watcher.joints == pytest.approx(resting, abs=0.01), 'silence on safety/enable'
+    watcher.reach(ARM, 0.5, lambda: watcher.joints[0] > 0.2, enable=True)
+    watcher.reach(ARM, 1.5, watcher.later(1.0), enable=False)
+    held = watcher.joints
+    watcher.reach(ARM, 1.5, watcher.later(1.0), enable=False)
+    assert watcher.joints == pytest.approx(held, abs=1e-3)
+    assert held[0] < 1.0
 
 
 @pytest.mark.parametrize('world', [{'camera': 'off', 'stamp': 'system'}], indirect=True)

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 PURE = ('world', 'documents', 'robot', 'scenario', 'layout', 'people', 'outline', 'drive', 'pace',
-        'visibility', 'oracle', 'parameters', 'engines', 'engines.egl', 'engines.scene',
-        'engines.mujoco_world')
+        'arm', 'arm_drive', 'visibility', 'oracle', 'parameters', 'engines', 'engines.egl',
+        'engines.arm', 'engines.scene', 'engines.mujoco_world')
 
 
 @pytest.mark.parametrize('module', PURE)

@@ -6,11 +6,13 @@ at most what the tyres hold; sideways they resist slipping, up to the same bound
 the base therefore follows its ramps exactly, with the braking that its file promises, and against
 a rack it is stopped by the contact like a real one. The wheels' angles follow from the twist that
 was reached. People are moved along their walks; touching one is found by geometry at every step.
+An arm hangs on the base with its weight, and drives turn its joints (`ArmDrive`).
 """
 
 import dataclasses
 import logging
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -26,10 +28,11 @@ choose_backend()
 import mujoco  # noqa: E402
 from mujoco import mj_camlight, mj_kinematics, mj_multiRay, mj_resetData, mj_step  # noqa: E402
 
-from .scene import SOLID, TRACTION, build  # noqa: E402
+from .arm import ArmMotors  # noqa: E402
+from .scene import GRAVITY, SOLID, TRACTION, build  # noqa: E402
 
-GRAVITY = 9.81
 MAX_STEPS = 1_000_000
+PLANAR = 3          # joints of the base: x, y, yaw
 log = logging.getLogger(__name__)
 
 
@@ -74,6 +77,10 @@ class MujocoWorld:
             self._robot = robot
             self._model = build(scenario, robot, self.step_ns)
             self._data = mujoco.MjData(self._model)
+            self._turning_inertia = self._model.body_inertia[1, 2]
+            if robot.arm is not None:
+                x, y, _ = robot.arm.mount
+                self._turning_inertia += robot.arm.mass_kg * (x * x + y * y)
             self._open_eye()
             self._prepare_lidar()
         self._scenario = scenario
@@ -112,12 +119,16 @@ class MujocoWorld:
     def reset(self, seed: int) -> None:
         scenario, robot = self.scenario, self.robot
         mj_resetData(self._model, self._data)
-        self._data.qpos[:] = self._pose = scenario.start
+        self._data.qpos[:PLANAR] = self._pose = scenario.start
         self._seed = seed
         self._steps = 0
         self._v = self._w = 0.0
-        self._wheels = (0.0, 0.0)
+        self._wheels: tuple[float, ...] = (0.0, 0.0)
         self._drive = Drive(robot.limits)
+        self._arm: ArmMotors | None = None
+        if robot.arm is not None:
+            self._arm = ArmMotors(robot.arm, PLANAR, robot.limits.command_timeout_s)
+            self._arm.rest(self._data)
         self._walkers = [Walker(walk) for walk in draw_walks(scenario, seed)]
         self._scale = 1.0 + self._odometry_error * np.random.default_rng(
             [seed, 2]).standard_normal(2)
@@ -129,6 +140,19 @@ class MujocoWorld:
     def command(self, v_mps: float, w_radps: float) -> None:
         _loaded(self._scenario)
         self._drive.command(v_mps, w_radps, self.t_ns)
+
+    def command_arm(self, positions: Sequence[float], velocities: Sequence[float],
+                    ahead_s: float) -> None:
+        self._motors().drive.command(positions, velocities, ahead_s, self.t_ns)
+
+    def hold_arm(self) -> None:
+        self._motors().drive.hold()
+
+    def _motors(self) -> ArmMotors:
+        _loaded(self._scenario)
+        if self._arm is None:
+            raise WorldError(f'the robot {self.robot.name} has no arm')
+        return self._arm
 
     def step(self, n: int = 1) -> None:
         _loaded(self._scenario)
@@ -146,15 +170,17 @@ class MujocoWorld:
         # Midway through the step the wheels point here: an arc is then followed to second order.
         heading = self._pose[2] + 0.5 * w * dt
         c, s = math.cos(heading), math.sin(heading)
-        vx, vy, vw = data.qvel.tolist()
+        vx, vy, vw = data.qvel[:PLANAR].tolist()
         grip = TRACTION * GRAVITY * robot.mass_kg
         forward = _bounded((v - (vx * c + vy * s)) * robot.mass_kg / dt, grip)
         sideways = _bounded((vx * s - vy * c) * robot.mass_kg / dt, grip)
-        yaw = (w - vw) * model.body_inertia[1, 2] / dt
-        data.qfrc_applied[:] = (forward * c - sideways * s, forward * s + sideways * c, yaw)
+        yaw = (w - vw) * self._turning_inertia / dt
+        data.qfrc_applied[:PLANAR] = (forward * c - sideways * s, forward * s + sideways * c, yaw)
+        if self._arm is not None:
+            self._arm.push(data, self.t_ns, dt)
         mj_step(model, data)
-        x, y, turn = data.qpos.tolist()
-        vx, vy, self._w = data.qvel.tolist()
+        x, y, turn = data.qpos[:PLANAR].tolist()
+        vx, vy, self._w = data.qvel[:PLANAR].tolist()
         self._v = vx * c + vy * s
         self._pose = (x, y, turn)
         self._steps += 1
@@ -173,7 +199,7 @@ class MujocoWorld:
         self._odometry = (x + v * dt * math.cos(heading), y + v * dt * math.sin(heading),
                           yaw + w * dt)
 
-    def _wheel_speeds(self) -> tuple[float, float]:
+    def _wheel_speeds(self) -> tuple[float, ...]:
         across = 0.5 * self._w * self.robot.wheel_separation_m
         radius = self.robot.wheel_radius_m
         return (self._v - across) / radius, (self._v + across) / radius
@@ -216,10 +242,14 @@ class MujocoWorld:
         mj_kinematics(self._model, self._data)
 
     def _look_around(self) -> Frame:
+        positions, velocities = self._wheels, self._wheel_speeds()
+        if self._arm is not None:
+            positions += self._arm.positions(self._data)
+            velocities += self._arm.velocities(self._data)
         return Frame(
             t_ns=self.t_ns, robot=self._pose, twist=(self._v, self._w),
             odometry=Odometry(self._odometry, self._odometry_twist()),
-            joint_positions=self._wheels, joint_velocities=self._wheel_speeds(),
+            joint_positions=positions, joint_velocities=velocities,
             ranges=self._scan(), image=None,
             people=np.array(self._people, np.float64).reshape(-1, 4),
             clearance_m=min((self._clearance_m(i) for i in range(len(self._people))),

@@ -11,19 +11,23 @@ import mujoco
 from ..layout import Box
 from ..robot import Robot
 from ..scenario import PERSON_HEIGHT_M, PERSON_RADIUS_M, Scenario
+from .arm import add_arm
 
 SOLID, PAINT = 0, 1
 RACK_COLOURS = ((0.85, 0.33, 0.16), (0.20, 0.40, 0.70), (0.70, 0.55, 0.25), (0.35, 0.55, 0.40))
 PERSON_COLOURS = ((0.90, 0.85, 0.10), (0.95, 0.45, 0.05), (0.55, 0.85, 0.20))
 TRACTION = 0.6      # rubber on dry concrete, low
+GRAVITY = 9.81
 
 
 def build(scenario: Scenario, robot: Robot, step_ns: int) -> mujoco.MjModel:
-    """The compiled model; bodies `robot` and `person_<i>` (mocap), camera `camera`."""
+    """The compiled model; bodies `robot`, one of each joint of an arm, and `person_<i>` (mocap),
+    camera `camera`."""
     spec = mujoco.MjSpec()
     spec.modelname = scenario.name
     spec.option.timestep = step_ns * 1e-9
-    spec.option.gravity = [0.0, 0.0, 0.0]       # the base is planar; nothing can fall
+    # The base is planar and cannot fall; an arm can.
+    spec.option.gravity = [0.0, 0.0, 0.0 if robot.arm is None else -GRAVITY]
     spec.visual.headlight.ambient = [0.35, 0.35, 0.35]
     spec.visual.headlight.diffuse = [0.25, 0.25, 0.25]
     # Clip planes are in units of the extent.
@@ -83,8 +87,9 @@ def _robot(spec: mujoco.MjSpec, robot: Robot) -> None:
     half = [(max(xs) - min(xs)) / 2, (max(ys) - min(ys)) / 2, robot.height_m / 2]
     # The mass sits in the turning axis, so the three joints are free of each other.
     body.explicitinertial = True
-    body.mass, body.ipos = robot.mass_kg, [0, 0, half[2]]
-    body.inertia = [robot.mass_kg * (a * a + b * b) / 3
+    mass = robot.mass_kg if robot.arm is None else robot.mass_kg - robot.arm.mass_kg
+    body.mass, body.ipos = mass, [0, 0, half[2]]
+    body.inertia = [mass * (a * a + b * b) / 3
                     for a, b in ((half[1], half[2]), (half[0], half[2]), (half[0], half[1]))]
     body.add_geom(name='chassis', type=mujoco.mjtGeom.mjGEOM_BOX, size=half, group=PAINT,
                   pos=[(max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2, half[2]],
@@ -95,6 +100,8 @@ def _robot(spec: mujoco.MjSpec, robot: Robot) -> None:
         camera = body.add_camera(name='camera', pos=lens.pose, fovy=math.degrees(lens.fov_y_rad))
         camera.alt.type = mujoco.mjtOrientation.mjORIENTATION_XYAXES
         camera.alt.xyaxes = [0, -1, 0, math.sin(pitch), 0, math.cos(pitch)]
+    if robot.arm is not None:
+        add_arm(body, robot.arm, PAINT)
 
 
 def _person(spec: mujoco.MjSpec, i: int) -> None:

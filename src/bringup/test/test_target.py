@@ -10,7 +10,7 @@ import yaml
 from bringup.target import Profile, TargetError
 
 CONFIG = Path(__file__).resolve().parents[3] / 'config'
-TARGETS = ('orin_nano', 'agx_orin', 'thor', 'dgx', 'demo')
+TARGETS = ('orin_nano', 'agx_orin', 'thor', 'dgx', 'desk', 'demo')
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def change(config, target, text):
 def test_every_target_resolves_with_its_defaults(config, name):
     target = Profile(config, name).resolve({})
     names = [node.name for node in target.nodes]
-    assert {'safety_reflex', 'safety_monitor', 'policy_client', 'edge_case_recorder',
-            'uploader'} <= set(names)
-    assert ('world' in names) == (name == 'demo')
+    assert {'safety_reflex', 'safety_watchdog', 'safety_monitor', 'policy_client'} <= set(names)
+    assert ({'edge_case_recorder', 'uploader'} <= set(names)) == (name != 'desk')
+    assert ('world' in names) == (name in ('demo', 'desk'))
     reflex = next(node for node in target.nodes if node.name == 'safety_reflex')
     assert reflex.container is None, 'the reflex never shares a process'
     assert not reflex.lifecycle, 'nothing may deactivate the reflex'
@@ -44,7 +44,8 @@ def test_the_simulated_world_can_be_every_targets_hardware(config, name):
     target = Profile(config, name).resolve({'hardware': 'world', 'seed': '7'})
     world = next(node for node in target.nodes if node.name == 'world')
     assert world.parameters['seed'] == 7
-    assert world.parameters['scenario_file'] == str(config / 'scenarios/aisle.yaml')
+    scenario = 'empty' if name == 'desk' else 'aisle'
+    assert world.parameters['scenario_file'] == str(config / f'scenarios/{scenario}.yaml')
 
 
 def test_mappings_merge_and_null_removes(config):

@@ -149,20 +149,27 @@ def seam(gap: State, limits: Limits, curve: Curve, offset_s: float, shortest_s: 
     shape = (len(candidates), len(_SHARES), len(gap.value))
     own = [found.reshape(shape)
            for found in curve.derivatives(offset_s + np.outer(candidates, _SHARES).ravel())]
-    fits = np.ones((len(candidates), len(gap.value)), bool)
+    # By how much the worst point of a candidate is beyond what it may be; 0 where all is within.
+    excess = np.zeros((len(candidates), len(gap.value)))
     most = (limits.rate, limits.rate2, limits.rate3)
     for power, (basis, limit) in enumerate(zip(_ON_POINTS, most, strict=True), start=1):
         # d^n/dt^n of (value h0 + rate T h1 + rate2 T^2 h2)(t / T), at each point (J, 13, D).
         found = (gap.value * basis[:, 0, None] + gap.rate * lasting * basis[:, 1, None]
                  + gap.rate2 * lasting ** 2 * basis[:, 2, None]) / lasting ** power
         if power == 3:  # the chunk's own jerk is that of rows that jitter
-            fits &= (np.abs(found) <= limit * (1 + 1e-9)).all(axis=1)
+            _note_excess(excess, np.abs(found), limit)
             continue
         chunk = own[power - 1]
         both = np.abs(chunk + found)
         # Where the chunk itself uses up a limit, a seam may still use a share of it; and it begins
         # with what the output does already: that is no fault of its length.
         allowed = np.maximum(np.maximum(limit, np.abs(chunk) + _LEAST_SHARE * limit), both[:, :1])
-        fits &= (both <= allowed * (1 + 1e-9)).all(axis=1)
-    first = np.where(fits.any(axis=0), fits.argmax(axis=0), len(candidates) - 1)
-    return Seam(gap, candidates[first])
+        _note_excess(excess, both, allowed)
+    return Seam(gap, candidates[excess.argmin(axis=0)])
+
+
+def _note_excess(excess: Array, found: Array, allowed: Array) -> None:
+    """Raise excess (J, D) to the largest share by which found (J, points, D) is beyond allowed."""
+    with np.errstate(invalid='ignore'):  # where infinity is allowed
+        beyond = np.nan_to_num(found / allowed - 1.0).max(axis=1)
+    np.maximum(excess, np.where(beyond > 1e-9, beyond, 0.0), out=excess)

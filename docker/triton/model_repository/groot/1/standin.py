@@ -53,16 +53,20 @@ class StandinPolicy:
     def get_action(self, observation, options=None):
         """(action, info): float32 (1, H, D) by key, from a nested observation of batch size 1.
 
-        options may hold an RTC prefix: its first `rtc_frozen_steps` rows are taken as they are,
-        and the rows after them lead over to the own plan at an exponential rate.
+        options may hold an RTC prefix: its first `rtc_frozen_steps` rows are taken as they are, and
+        the plan goes on from the last of them, not from the measured state: a robot's joints lag
+        behind what they were sent.
         """
         actions = {key: self._path(key, observation) for key in self._ranges}
         prefixes = (options or {}).get('rtc_prefix', {})
         for key, prefix in prefixes.items():
-            overlap = options['rtc_overlap_steps']
-            own = _ramp(overlap, options['rtc_frozen_steps'], options['rtc_ramp_rate'])[:, None]
-            rows = actions[key][0]
-            rows[:overlap] = own * rows[:overlap] + (1 - own) * prefix[0]
+            rows, frozen = actions[key][0], options['rtc_frozen_steps']
+            rows[:frozen] = prefix[0, :frozen]
+            if key not in self._deltas:
+                last, target = max(frozen - 1, 0), self._target(key, observation)
+                since = self._rows[frozen:, None] - self._rows[last]
+                rows[frozen:] = target + (prefix[0, last] - target) * np.exp(
+                    -since / _ROWS_TO_TARGET)
         return {key: rows.astype(np.float32) for key, rows in actions.items()}, {}
 
     def _path(self, key, observation):
@@ -85,9 +89,3 @@ class StandinPolicy:
             # Every 16th pixel is enough to tell pictures apart, and costs nothing.
             phase += weight * observation['video'][camera][0, -1, ::16, ::16].mean() / 255
         return (low + high) / 2 + (high - low) / 4 * np.sin(phase + np.arange(len(low)))
-
-
-def _ramp(overlap, frozen, rate):
-    """The own plan's share by row (overlap,): 0 while frozen, then rising towards 1."""
-    steps = np.clip(np.arange(overlap) - frozen + 1, 0, None) / (overlap - frozen + 1)
-    return (1 - np.exp(-rate * steps)) / (1 - np.exp(-rate))
