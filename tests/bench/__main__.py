@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from figures import header, show
 
-BENCHES = ('reflex',)
+BENCHES = ('reflex', 'policy')
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[2]
+_MOST_SHOWN = 16
 
 
 def distribution(values: Sequence[float]) -> dict[str, float | int | None]:
@@ -70,6 +71,8 @@ def show(name: str, figures: Mapping[str, Any]) -> None:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, list) and len(value) > _MOST_SHOWN:
+        return f'{len(value)} rows, in the JSON file'
     if isinstance(value, Mapping) and 'p50' in value:
         return '/'.join('-' if value[key] is None else f'{value[key]:.0f}'
                         for key in ('p50', 'p99', 'max'))

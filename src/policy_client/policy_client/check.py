@@ -18,11 +18,13 @@ from policy_client.policies.base import Policy, PolicyUnavailable, Request
 from policy_client.policies.gr00t import Gr00tPolicy
 from policy_client.policies.onnx import OnnxPolicy
 from policy_client.policies.triton import TritonPolicy
+from policy_client.reply import ChunkRejected, checked
 from policy_client.vocabulary import Vocabulary
 
 _HANDSHAKE_S = 1.0
 _INFERENCE_NS = 5_000_000_000
 _INFERENCES = 5
+_TOLERANCE = 0.05
 
 
 def rows(embodiment: Embodiment, model: ModelDescription,
@@ -70,6 +72,12 @@ def _try(policy: Policy, embodiment: Embodiment, signature: Signature) -> tuple[
         reply = policy.infer(request).result(2 * _INFERENCE_NS / 1e9)
         if reply.failure is not None:
             return f'inference failed: {reply.failure}: {reply.detail}', False
+        try:
+            checked(reply.actions, embodiment, signature.horizon, _TOLERANCE)
+        except ChunkRejected as rejected:
+            return f'its answer would be refused: {rejected}', False
+        if reply.version != signature.version:
+            return f'its answer is of version {reply.version!r}', False
         times.append(reply.elapsed_ns / 1e6)
     return f'{_INFERENCES} inferences: {", ".join(f"{ms:.1f}" for ms in times)} ms', True
 

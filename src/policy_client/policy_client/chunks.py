@@ -26,6 +26,7 @@ _REMEMBERED = 64  # answered tickets, so that a second reply is a 'duplicate' an
 # A stalled node must not make up for the stall with one large step.
 _LONGEST_STEP_NS = 100_000_000
 _NONE = -1
+_WHOLE = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ class Step:
 class Snapshot:
     """All that a queue's future output depends on, but for the rows of its chunk.
 
-    counts: int64 (11,), moments (7, D) float64; see ActionQueue.snapshot.
+    counts: int64 (12,), moments (7, D) float64; see ActionQueue.snapshot.
     """
     counts: NDArray[np.int64]
     moments: Array
@@ -101,6 +102,7 @@ class ActionQueue:
         self._seam_due = False  # the output has still to be led over to the chunk
         self._stepped_ns: int | None = None
         self._running = False
+        self._pace_ppm = _WHOLE
         zero = np.zeros(len(self._limits.rate))
         self._last = State(np.where(self._limits.positional, np.nan, 0.0), zero, zero)
 
@@ -165,6 +167,17 @@ class ActionQueue:
         self._lead_with(None)
         self._running = False
 
+    def forget(self) -> None:
+        """Joints may be moved by others from now on: `found` says where they are."""
+        zero = np.zeros_like(self._last.rate)
+        self._last = State(np.where(self._limits.positional, np.nan, self._last.value),
+                           np.where(self._limits.positional, zero, self._last.rate), zero)
+
+    def walk(self, pace_ppm: int) -> None:
+        """From now on so many millionths of the time that passes are executed: a reflex that slows
+        an arm down does not execute the rest."""
+        self._pace_ppm = min(max(0, pace_ppm), _WHOLE)
+
     def found(self, positions: Array) -> None:
         """Where the joints are, (D,), NaN in other columns: taken where it is not known yet."""
         value = np.where(np.isnan(self._last.value), positions, self._last.value)
@@ -174,7 +187,7 @@ class ActionQueue:
         """The action for now. Without a chunk that may run, the output decays to a hold."""
         elapsed, before = self._elapsed(now_ns), self.executed_ns
         if self._running:
-            self.executed_ns += elapsed
+            self.executed_ns += self._paced(elapsed)
         chunk = self._chunk
         if chunk is not None and not self._may_run(chunk, now_ns):
             self._lead_with(None)
@@ -227,13 +240,14 @@ class ActionQueue:
                       _NONE if self._stepped_ns is None else self._stepped_ns, self._running,
                       ticket.sequence if ticket else _NONE,
                       ticket.observed_ns if ticket else 0, ticket.executed_ns if ticket else 0,
-                      self._seam is not None, self._seam_from_ns, self._seam_due], np.int64),
+                      self._seam is not None, self._seam_from_ns, self._seam_due,
+                      self._pace_ppm], np.int64),
             np.stack((*self._last, *gap, durations)))
 
     def restore(self, snapshot: Snapshot, source: str, rows: Array | None) -> None:
         """Go on from a snapshot; rows (H, D) are those of its chunk, None when it has none."""
         (self._sequence, self.epoch, self.executed_ns, stepped, running, sequence, observed,
-         executed, has_seam, self._seam_from_ns, due) = map(int, snapshot.counts)
+         executed, has_seam, self._seam_from_ns, due, self._pace_ppm) = map(int, snapshot.counts)
         self._stepped_ns = None if stepped == _NONE else stepped
         self._last = State(*snapshot.moments[0:3])
         self._lead_with(None)
@@ -254,12 +268,19 @@ class ActionQueue:
             self._seam, self._seam_due = None, False
 
     def _lead_over(self, chunk: Chunk, executed_ns: int) -> None:
-        """A seam from the last output, at the executed time of that output, to the chunk."""
+        """A seam to the chunk from the last output, which went out at this executed time.
+
+        A chunk may begin later than that: until then the output goes on as it moves.
+        """
         assert self._curve is not None
-        offset_s = max(0, executed_ns - chunk.ticket.executed_ns) / 1e9
-        self._seam = seam(self._last - self._curve.at(offset_s), self._limits,
-                          self._curve, offset_s, self._settings.blend_ns / 1e9)
-        self._seam_from_ns, self._seam_due = executed_ns, False
+        start_ns = max(executed_ns, chunk.ticket.executed_ns)
+        ahead_s, last = (start_ns - executed_ns) / 1e9, self._last
+        last = State(last.value + ahead_s * (last.rate + ahead_s * last.rate2 / 2),
+                     last.rate + ahead_s * last.rate2, last.rate2)
+        offset_s = (start_ns - chunk.ticket.executed_ns) / 1e9
+        self._seam = seam(last - self._curve.at(offset_s), self._limits, self._curve,
+                          self._settings.blend_ns / 1e9)
+        self._seam_from_ns, self._seam_due = start_ns, False
 
     def _planned(self, executed_ns: int) -> State:
         """The chunk and what is left of its seam, when so much action time is executed."""
@@ -273,6 +294,8 @@ class ActionQueue:
         return State(chunk.value + left.value, chunk.rate + left.rate, chunk.rate2 + left.rate2)
 
     def _follow(self, wanted: State, dt_s: float) -> None:
+        if dt_s <= 0.0:
+            return
         last, limits = self._last.value, self._limits
         change = limits.rate * dt_s
         value = np.clip(wanted.value, np.minimum(limits.minimum, last),
@@ -283,14 +306,16 @@ class ActionQueue:
             return
         # What a limit held back is faded in by a seam of its own.
         held = reached != wanted.value
-        rate = np.where(held, (reached - last) / dt_s if dt_s > 0 else 0.0, wanted.rate)
+        # Rates are by executed time, as the chunk's are.
+        rate = np.where(held, (reached - last) / (dt_s * max(self._pace, 0.01)), wanted.rate)
         self._last = State(reached, rate, np.where(held, 0.0, wanted.rate2))
         self._seam_due = True
 
     def _hold(self, dt_s: float) -> None:
         """Velocities go to zero, joints decelerate and stay; no jerk limit delays that."""
-        value, rate, _ = self._last
-        limits = self._limits
+        limits, value = self._limits, self._last.value
+        # A jittering plan may have been faster at its last instant than it ever got.
+        rate = np.clip(self._last.rate * self._pace, -limits.rate, limits.rate)
         change = limits.rate * dt_s
         slower = rate - np.clip(rate, -limits.rate2 * dt_s, limits.rate2 * dt_s)
         position = np.clip(value + slower * dt_s, np.minimum(limits.minimum, value),
@@ -311,7 +336,14 @@ class ActionQueue:
     def _executed(self, now_ns: int) -> int:
         if not self._running or self._stepped_ns is None:
             return self.executed_ns
-        return self.executed_ns + max(0, now_ns - self._stepped_ns)
+        return self.executed_ns + self._paced(max(0, now_ns - self._stepped_ns))
+
+    def _paced(self, elapsed_ns: int) -> int:
+        return elapsed_ns * self._pace_ppm // _WHOLE
+
+    @property
+    def _pace(self) -> float:
+        return self._pace_ppm / _WHOLE
 
     def _offset(self, chunk: Chunk, now_ns: int) -> int:
         return self._executed(now_ns) - chunk.ticket.executed_ns

@@ -152,7 +152,7 @@ def _record(tensors: dict[str, NDArray[Any]]) -> Record | None:
     counts, moments = tensors['journal.counts'], tensors['journal.moments']
     entries, positions = tensors['journal.entries'], tensors['journal.positions']
     width = moments.shape[1] if moments.ndim == 2 else 0
-    if (counts.shape != (11,) or moments.shape != (7, width) or entries.ndim != 2
+    if (counts.shape != (12,) or moments.shape != (7, width) or entries.ndim != 2
             or entries.shape[1] != 4 or positions.ndim != 2 or positions.shape[1] != width):
         raise ExchangeError('the journal has impossible shapes')
     return Record(Snapshot(counts, moments), entries, positions)

@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from policy_client.chunks import Array
 from policy_client.embodiment import Embodiment
+from policy_client.groot_checkpoint import PREFIX_LENGTH
+from policy_client.handshake import prefix_name
 from policy_client.motion import Limits
 from policy_client.observation import Sample
+from policy_client.policies.hold import held_name
 
 # An arm may have moved meanwhile: older positions are no place to start from.
 _MAX_AGE_NS = 250_000_000
@@ -25,7 +29,11 @@ def limits(embodiment: Embodiment) -> Limits:
 
 def measured(embodiment: Embodiment, samples: Mapping[str, Sample],
              now_ns: int) -> tuple[Array, str]:
-    """(positions (D,), what is wrong): rad and m of the joints, NaN in every other column."""
+    """(positions (D,), what is wrong): rad and m of the joints, NaN in every other column.
+
+    A joint a little beyond its limit (a gripper that is closed) starts at the limit: a set point
+    beyond it would be refused by the reflex.
+    """
     found = np.full(len(embodiment.columns), np.nan)
     wrong = ''
     for command in embodiment.commands:
@@ -44,12 +52,28 @@ def measured(embodiment: Embodiment, samples: Mapping[str, Sample],
             if not math.isfinite(position):
                 wrong = f'{command.feedback} does not say where {joint} is'
                 break
-            found[column] = position
+            part = embodiment.columns[column]
+            found[column] = min(max(position, part.minimum), part.maximum)
     return found, wrong
 
 
+def held(embodiment: Embodiment, last: Array) -> dict[str, NDArray[np.float32]]:
+    """What `hold` is asked with, `held.<key>` (1, D of the key): joints stay at `last` (D,) or at
+    the limit that is nearest to it, a twist is zero."""
+    limit = limits(embodiment)
+    still = np.clip(np.where(limit.positional, last, 0.0), limit.minimum, limit.maximum)
+    return {name: rows[:, 0]
+            for name, rows in in_network_units(embodiment, still[None], held_name).items()}
+
+
+def rtc_prefix(embodiment: Embodiment, rows: Array, frozen: int) -> dict[str, NDArray[Any]]:
+    """Inputs of real-time chunking: rows (P, D) that go out, of which so many are sure to."""
+    return {**in_network_units(embodiment, rows, prefix_name),
+            PREFIX_LENGTH: np.array([frozen], np.int32)}
+
+
 def in_network_units(embodiment: Embodiment, rows: Array,
-                     name: Callable[[str], str]) -> dict[str, NDArray[np.float32]]:
+                      name: Callable[[str], str]) -> dict[str, NDArray[np.float32]]:
     """name(action key) -> (1, P, D of the key), from rows (P, D) of driven quantities."""
     scale = np.array([part.scale for part in embodiment.columns])
     offset = np.array([part.offset for part in embodiment.columns])

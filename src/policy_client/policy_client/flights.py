@@ -5,27 +5,28 @@ so a reply that nobody waits for is never looked at.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from policy_client import feedback
 from policy_client.chunks import Ticket
 from policy_client.delay import Delay, HedgeBudget
 from policy_client.embodiment import Embodiment
 from policy_client.handshake import HandshakeError, ModelDescription, Signature, compare
 from policy_client.observation import Observation, Tensors, blank
 from policy_client.policies.base import Failure, Reply, Request
-from policy_client.policies.hold import held_name
-from policy_client.routing import Router, RouterSettings
+from policy_client.routing import HOLD, Router, RouterSettings
 from policy_client.vocabulary import Vocabulary
 
-HOLD = 'hold'
 # Beyond its deadline a reply is given up by the policy itself; a policy that forgets is found here.
 _GRACE_NS = 100_000_000
 _HANDSHAKE_NS = 5_000_000_000
 _HEDGE_AT, _HEDGE_SHARE = 0.95, 0.05
+# When more than 5 % are slow, the p95 is one of them; the budget still goes to those.
+_HEDGE_AT_MEDIANS = 2
 # A server needs some time to answer a second request at all.
 _SHORTEST_HEDGE_NS = 10_000_000
 
@@ -73,7 +74,9 @@ class Flight:
     ticket: Ticket | None
     observation: Observation | None
     sent: Times
+    signature: Signature  # of the handshake under which it was sent
     hedge: bool = False
+    landed: Times | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ class Flights:
             self.requests += 1
             self._budget.asked()
         request = Request(ticket.request_id, {**inputs, **extra}, self._settings.deadline_ns)
-        self._flying[ticket.request_id] = Flight(route, request, ticket, observation, now)
+        self._flying[ticket.request_id] = Flight(route, request, ticket, observation, now,
+                                                 self._signatures[route])
         return Infer(route, request, probe=False)
 
     def probes(self, now: Times) -> tuple[Job, ...]:
@@ -164,16 +168,20 @@ class Flights:
     def hedge_due_ns(self, ticket: Ticket) -> int | None:
         """When (steady clock) the ticket's request has taken so long that another is worth it."""
         flight = self._flying.get(ticket.request_id)
-        if not self._settings.hedge or flight is None or self._hedged is ticket:
+        if (not self._settings.hedge or flight is None or self._hedged is ticket
+                or flight.route not in self._settings.pinned):
             return None
         usual = self.delay_ns(flight.route, _HEDGE_AT)
-        return None if usual is None else flight.sent.steady_ns + usual
+        median = self.delay_ns(flight.route, 0.5)
+        if usual is None or median is None:
+            return None
+        return flight.sent.steady_ns + min(usual, _HEDGE_AT_MEDIANS * median)
 
     def hedge(self, ticket: Ticket, now: Times) -> tuple[Job, ...]:
         """A second request for the same ticket, when it is due and the budget has one left.
 
         It goes to the next endpoint that may lead and takes the same tensors, else to the same
-        one: behind an address there may be many servers.
+        Triton: behind its address there may be many, and one has more than one instance.
         """
         due = self.hedge_due_ns(ticket)
         first = self._flying.get(ticket.request_id)
@@ -181,14 +189,14 @@ class Flights:
             return ()
         left = self._settings.deadline_ns - (now.steady_ns - first.sent.steady_ns)
         self._hedged = ticket
-        if left < _SHORTEST_HEDGE_NS or not self._budget.take():
-            return ()
         route = self.router.after(first.route)
         if route not in self._settings.pinned or self._sizes(route) != self._sizes(first.route):
-            route = first.route
+            route = first.route if first.route in self._settings.strict else None
+        if route is None or left < _SHORTEST_HEDGE_NS or not self._budget.take():
+            return ()
         request = Request(f'{ticket.request_id}/hedge', first.request.inputs, left)
         self._flying[request.request_id] = Flight(route, request, ticket, first.observation, now,
-                                                  hedge=True)
+                                                  self._signatures[route], hedge=True)
         self.requests += 1
         self.hedges += 1
         return (Infer(route, request, probe=False),)
@@ -201,9 +209,10 @@ class Flights:
         if flight is None or flight.route != route:
             return None
         del self._flying[reply.request_id]
-        if reply.failure is None:
+        # Of second requests only the quick ones land: they say nothing of the usual delay.
+        if reply.failure is None and not flight.hedge:
             self._delays[route].add(now.steady_ns - flight.sent.steady_ns)
-        return flight
+        return replace(flight, landed=now)
 
     def waits(self, ticket: Ticket) -> bool:
         """Whether another request for the same ticket is still on its way."""
@@ -212,10 +221,16 @@ class Flights:
     def won(self, flight: Flight) -> tuple[Job, ...]:
         """A flight's reply leads: whatever else was asked for its ticket is taken back."""
         assert flight.ticket is not None
+        assert flight.landed is not None
         self.hedges_won += flight.hedge
         others = self._of(flight.ticket)
         for other in others:
             del self._flying[other.request.request_id]
+            # It would have taken at least so long. Without these the slow replies would be missing
+            # from the quantile that finds them, and the budget would go to ordinary ones.
+            if not other.hedge:
+                self._delays[other.route].add(
+                    flight.landed.steady_ns - other.sent.steady_ns)
         return tuple(Cancel(other.route, other.request.request_id) for other in others)
 
     def failed(self, flight: Flight, reason: str, detail: str, now: Times) -> None:
@@ -246,13 +261,14 @@ class Flights:
                                      for name, array in self._last_inputs.items()):
             inputs = self._last_inputs
         if route == HOLD:
-            inputs = inputs | {held_name(key.name): np.zeros((1, len(key.components)), np.float32)
-                               for key in self._embodiment.actions}
+            nowhere = np.zeros(len(self._embodiment.columns))
+            inputs = inputs | feedback.held(self._embodiment, nowhere)
         else:
             self.requests += 1
         request = Request(f'{self._client_id}/probe/{self._probes}', inputs,
                           self._settings.deadline_ns)
-        self._flying[request.request_id] = Flight(route, request, None, None, now)
+        self._flying[request.request_id] = Flight(route, request, None, None, now,
+                                                  self._signatures[route])
         return Infer(route, request, probe=True)
 
     def _of(self, ticket: Ticket) -> list[Flight]:

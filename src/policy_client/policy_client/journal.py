@@ -24,6 +24,8 @@ class Entry(IntEnum):
     ISSUE = 3     # now_ns, observed_ns, sequence
     ADOPT = 4     # now_ns, sequence
     FOUND = 5     # row of `positions`
+    FORGET = 6
+    WALK = 7      # pace in millionths
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +82,15 @@ class RecordedQueue(ActionQueue):
             self._note(Entry.FOUND, len(self._positions))
             self._positions.append(positions)
 
+    def forget(self) -> None:
+        super().forget()
+        self._note(Entry.FORGET)
+
+    def walk(self, pace_ppm: int) -> None:
+        if pace_ppm != self._pace_ppm:
+            super().walk(pace_ppm)
+            self._note(Entry.WALK, pace_ppm)
+
     def step(self, now_ns: int) -> Step:
         self._note(Entry.STEP, now_ns, self.stamp_ns)
         return super().step(now_ns)
@@ -127,5 +138,9 @@ def play(queue: ActionQueue, record: Record,
                 queue.adopt(ticket, rows, source, first)
             case Entry.FOUND:
                 queue.found(record.positions[first])
+            case Entry.FORGET:
+                queue.forget()
+            case Entry.WALK:
+                queue.walk(first)
             case _:
                 raise ReplayError(f'entry {kind} is not known')

@@ -6,14 +6,22 @@ by d moves it by at most 2/3 d. It begins at the first row and comes to rest at 
 period after it was due.
 
 At a seam the output goes on where it is, with the velocity and acceleration that it has, and what
-separates it from the new chunk fades away along a quintic, per column over the shortest time in
-which chunk and fading together stay within the limits:
+separates it from the new chunk fades away along a quintic, per column:
 
     output(t) = chunk(t) + seam(t),   seam(0), seam'(0), seam''(0) = the gap,   seam(T) = 0
+
+T is as short as the column's limits allow for such a quintic. Where the chunk itself is rougher
+than the limits, its own derivatives count instead: a seam need not be smoother than what it leads
+to, and a long one would turn the jitter of rows into an excursion.
+
+Only sums and products of single numbers are used (no matrix product, whose order of summation
+differs between processors): a replay on another machine gives the same bits.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -22,9 +30,11 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 # A seam is never longer, whatever the limits: the last guard is the clamp on the output's rate.
 _LONGEST_S = 2.0
-_CANDIDATES = 16
-# What a seam may use of a limit that the chunk itself has used up.
-_LEAST_SHARE = 0.1
+_TICK_S = 1e-3
+# The largest first three derivatives of a quintic from 1 to 0 in one second, at rest at both ends.
+_PEAKS = (1.875, 10 / math.sqrt(3.0), 60.0)
+# The largest second derivative of one that begins at 0 with the rate 1, and ends at rest.
+_RATE_PEAK = 3.94
 
 
 class State(NamedTuple):
@@ -85,91 +95,53 @@ class Curve:
         v = 1.0 - u
         p, c, b = self._points[low:low + 4], self._rates[low:low + 3], self._rates2[low:low + 2]
         return State(
-            np.array((v ** 3, 4 - 6 * u * u + 3 * u ** 3,
-                      4 - 6 * v * v + 3 * v ** 3, u ** 3)) @ p / 6,
-            np.array((v * v, 1 + 2 * u * v, u * u)) @ c / 2,
+            (v * v * v * p[0] + (4 - 6 * u * u + 3 * u * u * u) * p[1]
+             + (4 - 6 * v * v + 3 * v * v * v) * p[2] + u * u * u * p[3]) / 6,
+            (v * v * c[0] + (1 + 2 * u * v) * c[1] + u * u * c[2]) / 2,
             v * b[0] + u * b[1])
 
-    def derivatives(self, times_s: Array) -> tuple[Array, Array]:
-        """The first and second derivatives at times (N,), each (N, D)."""
-        position = np.clip(times_s / self._period, 0.0, self._segments)
-        low = np.minimum(position.astype(int), self._segments - 1)
-        u = (position - low)[:, None]
-        v = 1.0 - u
-        c, b = self._rates, self._rates2
-        return ((v * v * c[low] + (1 + 2 * u * v) * c[low + 1] + u * u * c[low + 2]) / 2,
-                v * b[low] + u * b[low + 1])
-
-
-# Quintic Hermite terms of a start value, rate and second rate, and their derivatives: coefficients
-# of s^0..s^5 for s = t / T from 0 to 1 (value and two derivatives are zero at s = 1).
-_TERMS = np.array([[1, 0, 0, -10, 15, -6], [0, 1, 0, -6, 8, -3], [0, 0, .5, -1.5, 1.5, -.5]])
-
-
-def _derived(terms: Array) -> Array:
-    return np.column_stack((terms[:, 1:] * np.arange(1, 6), np.zeros(3)))
-
-
-_TERMS1 = _derived(_TERMS)
-_TERMS2 = _derived(_TERMS1)
-_TERMS3 = _derived(_TERMS2)
-_SHARES = np.linspace(0.0, 1.0, 13)
-_POINTS = _SHARES[:, None] ** np.arange(6)
-_ON_POINTS = tuple(_POINTS @ terms.T for terms in (_TERMS1, _TERMS2, _TERMS3))  # each (13, 3)
+    @cached_property
+    def peaks(self) -> tuple[Array, Array, Array]:
+        """The largest first three derivatives anywhere in it, each (D,)."""
+        rates3 = np.diff(self._rates2, axis=0) / self._period
+        return (np.abs(self._rates).max(axis=0), np.abs(self._rates2).max(axis=0),
+                np.abs(rates3).max(axis=0))
 
 
 class Seam:
     """What is left of a gap (its state at time 0), `time_s` later; zero after each column's end."""
 
     def __init__(self, gap: State, durations_s: Array) -> None:
-        self._durations = durations_s
-        # (6, D): the polynomial of each column in s = t / T.
-        scaled = np.stack((gap.value, gap.rate * durations_s, gap.rate2 * durations_s ** 2))
-        self.gap = gap
-        self.durations_s = durations_s
-        self._terms = tuple(terms.T @ scaled for terms in (_TERMS, _TERMS1, _TERMS2))
+        self.gap, self.durations_s = gap, durations_s
         self.ends_s = float(durations_s.max())
+        # Coefficients of s^0 to s^5 for s = t / T, each (D,).
+        g, v, a = gap.value, gap.rate * durations_s, gap.rate2 * (durations_s * durations_s)
+        self._c = (g, v, a / 2, -10 * g - 6 * v - 1.5 * a, 15 * g + 8 * v + 1.5 * a,
+                   -6 * g - 3 * v - a / 2)
 
     def at(self, time_s: float) -> State:
-        s = np.minimum(time_s / self._durations, 1.0)
-        powers = s ** np.arange(6)[:, None]
-        value, rate, rate2 = ((terms * powers).sum(axis=0) for terms in self._terms)
-        return State(value, rate / self._durations, rate2 / self._durations ** 2)
+        c0, c1, c2, c3, c4, c5 = self._c
+        s = np.minimum(time_s / self.durations_s, 1.0)
+        value = c0 + s * (c1 + s * (c2 + s * (c3 + s * (c4 + s * c5))))
+        rate = c1 + s * (2 * c2 + s * (3 * c3 + s * (4 * c4 + s * 5 * c5)))
+        rate2 = 2 * c2 + s * (6 * c3 + s * (12 * c4 + s * 20 * c5))
+        return State(value, rate / self.durations_s,
+                     rate2 / (self.durations_s * self.durations_s))
 
 
-def seam(gap: State, limits: Limits, curve: Curve, offset_s: float, shortest_s: float) -> Seam:
-    """The shortest seam for a gap, per column, with which the output stays within the limits.
+def seam(gap: State, limits: Limits, curve: Curve, shortest_s: float) -> Seam:
+    """The seam over a gap to a curve, per column as short as it may be.
 
     Args:
-        curve, offset_s: the chunk that is led over to, and the time in it at which the seam begins.
         shortest_s: no seam is shorter; a long one also evens out what chunks disagree about.
     """
-    candidates = np.geomspace(max(shortest_s, 1e-3), _LONGEST_S, _CANDIDATES)
-    lasting = candidates[:, None, None]
-    shape = (len(candidates), len(_SHARES), len(gap.value))
-    own = [found.reshape(shape)
-           for found in curve.derivatives(offset_s + np.outer(candidates, _SHARES).ravel())]
-    # By how much the worst point of a candidate is beyond what it may be; 0 where all is within.
-    excess = np.zeros((len(candidates), len(gap.value)))
-    most = (limits.rate, limits.rate2, limits.rate3)
-    for power, (basis, limit) in enumerate(zip(_ON_POINTS, most, strict=True), start=1):
-        # d^n/dt^n of (value h0 + rate T h1 + rate2 T^2 h2)(t / T), at each point (J, 13, D).
-        found = (gap.value * basis[:, 0, None] + gap.rate * lasting * basis[:, 1, None]
-                 + gap.rate2 * lasting ** 2 * basis[:, 2, None]) / lasting ** power
-        if power == 3:  # the chunk's own jerk is that of rows that jitter
-            _note_excess(excess, np.abs(found), limit)
-            continue
-        chunk = own[power - 1]
-        both = np.abs(chunk + found)
-        # Where the chunk itself uses up a limit, a seam may still use a share of it; and it begins
-        # with what the output does already: that is no fault of its length.
-        allowed = np.maximum(np.maximum(limit, np.abs(chunk) + _LEAST_SHARE * limit), both[:, :1])
-        _note_excess(excess, both, allowed)
-    return Seam(gap, candidates[excess.argmin(axis=0)])
-
-
-def _note_excess(excess: Array, found: Array, allowed: Array) -> None:
-    """Raise excess (J, D) to the largest share by which found (J, points, D) is beyond allowed."""
-    with np.errstate(invalid='ignore'):  # where infinity is allowed
-        beyond = np.nan_to_num(found / allowed - 1.0).max(axis=1)
-    np.maximum(excess, np.where(beyond > 1e-9, beyond, 0.0), out=excess)
+    most = [np.maximum(limit, own) for limit, own in zip(
+        (limits.rate, limits.rate2, limits.rate3), curve.peaks, strict=True)]
+    size = np.abs(gap.value)
+    needed = np.maximum.reduce([
+        np.full(len(size), shortest_s), _PEAKS[0] * size / most[0],
+        np.sqrt(_PEAKS[1] * size / most[1]), np.cbrt(_PEAKS[2] * size / most[2]),
+        _RATE_PEAK * np.abs(gap.rate) / most[1]])
+    # Whole milliseconds: the last bit of a cubic root is not the same everywhere.
+    ticks = np.ceil(np.minimum(needed, _LONGEST_S) / _TICK_S - 1e-6)
+    return Seam(gap, np.maximum(ticks, 1.0) * _TICK_S)

@@ -27,17 +27,17 @@ from node_kit import ParameterError, declare
 from node_kit.ending import spin_until_told
 from policy_client import embodiment as emb
 from policy_client import embodiment_file, exchange, messages
-from policy_client.flights import HOLD, Cancel, FlightSettings, Handshake, Infer, Job, Times
+from policy_client.flights import Cancel, FlightSettings, Handshake, Infer, Job, Times
 from policy_client.observation import Sample
-from policy_client.parameters import ONNX, Parameters, endpoints
+from policy_client.parameters import ONNX, Parameters, check, endpoints
 from policy_client.pilot import Pilot, PilotSettings
 from policy_client.policies.base import Policy, PolicyUnavailable, Reply
 from policy_client.policies.gr00t import Gr00tPolicy
 from policy_client.policies.hold import HoldPolicy
 from policy_client.policies.onnx import OnnxPolicy
 from policy_client.policies.triton import TritonPolicy
-from policy_client.routing import RouterSettings
-from policy_client.situation import COMMAND_TOPIC, safety_state
+from policy_client.routing import HOLD, RouterSettings
+from policy_client.situation import COMMAND_TOPIC, safety_pace, safety_state
 from policy_client.vocabulary import Vocabulary
 
 _STREAM = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -80,6 +80,7 @@ class PolicyClient(LifecycleNode):
         """Raises ParameterError for a parameter that breaks its rule."""
         super().__init__('policy_client', **kwargs)
         self._chosen = declare(self, Parameters)
+        check(self._chosen)
         self._endpoints = endpoints(self._chosen)
         self._lock = threading.RLock()
         self._pilot: Pilot | None = None
@@ -89,6 +90,7 @@ class PolicyClient(LifecycleNode):
         self._told: tuple[Any, ...] = ()
         self._told_errors = ''
         self._opened: list[tuple[Callable[[Any], bool], Any]] = []
+        self._simulated = bool(self.get_parameter('use_sim_time').value)
         self._period_ns = round(1e9 / self._chosen.output_rate_hz)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
 
@@ -236,7 +238,7 @@ class PolicyClient(LifecycleNode):
 
     @_locked
     def _on_safety(self, pilot: Pilot, message: DiagnosticArray) -> None:
-        if pilot.safety(safety_state(message), self._now().steady_ns):
+        if pilot.safety(safety_state(message), self._now().steady_ns, safety_pace(message)):
             self._on_inference()
 
     @_locked
@@ -271,9 +273,9 @@ class PolicyClient(LifecycleNode):
 
     @_locked
     def _on_status(self, pilot: Pilot) -> None:
-        record = pilot.record(self._now())
-        if record and self._active:
-            self._exchanges.publish(UInt8MultiArray(data=exchange.encode(record)))
+        records = pilot.records(self._now())
+        if self._active:
+            self._publish(records)
         self._tell(pilot, only_changes=False)
 
     @_locked
@@ -290,8 +292,7 @@ class PolicyClient(LifecycleNode):
         if handled.chunk:
             self._chunks.publish(messages.chunk(self._embodiment, handled.chunk.rows,
                                                 messages.stamp_of(handled.stamp_ns)))
-        if handled.exchange:
-            self._exchanges.publish(UInt8MultiArray(data=exchange.encode(handled.exchange)))
+        self._publish(handled.exchanges)
         self._tell(pilot, only_changes=True)
 
     @_locked
@@ -325,14 +326,27 @@ class PolicyClient(LifecycleNode):
             self._hedge_timer.timer_period_ns = max(_SOONEST_NS, due - time.monotonic_ns())
             self._hedge_timer.reset()
 
+    def _publish(self, records: tuple[exchange.Exchange, ...]) -> None:
+        for record in records:
+            self._exchanges.publish(UInt8MultiArray(data=exchange.encode(record)))
+
     def _later(self, callback: Callable[..., None], *arguments: Any) -> None:
         """Run a callback on the executor's thread; replies come on threads of the policies."""
+        def run() -> None:
+            try:
+                callback(*arguments)
+            except Exception:
+                # An exception of a task would end the EventsExecutor, and with it the process.
+                self.get_logger().error(f'a reply was lost: {traceback.format_exc()}')
+
         executor = self.executor
         if executor is not None and self._pilot is not None and self.context.ok():
-            executor.create_task(callback, *arguments)
+            executor.create_task(run)
 
     def _now(self) -> Times:
-        steady, stamp = time.monotonic_ns(), self.get_clock().now().nanoseconds
+        # Where ROS time is the system's, reading that is ten times as quick as asking rclpy.
+        stamp = self.get_clock().now().nanoseconds if self._simulated else time.time_ns()
+        steady = time.monotonic_ns()
         return Times(stamp if self._chosen.clock == 'sim' else steady, steady, stamp)
 
     def _tell(self, pilot: Pilot, *, only_changes: bool) -> None:

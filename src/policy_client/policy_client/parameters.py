@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from node_kit import ParameterError, parameter
-from policy_client.flights import HOLD
 from policy_client.policies import gr00t_endpoint, triton_endpoint
 from policy_client.policies.endpoint_options import without_options
+from policy_client.routing import HOLD
 
 ONNX = 'onnx'
 
@@ -25,7 +25,7 @@ class Parameters:
                            'or the world\'s (with use_sim_time)', choices=('steady', 'sim'))
     inference_rate_hz: float = parameter(10.0, 'how often a chunk is asked for', minimum=0.5,
                                          maximum=50.0)
-    output_rate_hz: float = parameter(30.0, 'how often a command goes out', minimum=1.0,
+    output_rate_hz: float = parameter(30.0, 'how often a command goes out', minimum=10.0,
                                       maximum=500.0)
     deadline_ms: float = parameter(80.0, 'after which a reply is given up and the next route is '
                                    'asked', minimum=10.0, maximum=5000.0)
@@ -49,6 +49,14 @@ class Parameters:
     probe_interval_ms: float = parameter(250.0, 'between the probes of a route that does not lead; '
                                          'up to four times as long while they fail', minimum=20.0,
                                          maximum=60000.0)
+
+
+def check(parameters: Parameters) -> None:
+    """Raises ParameterError for values that do not fit each other."""
+    if parameters.deadline_ms >= parameters.max_age_ms:
+        raise ParameterError(
+            f'parameter deadline_ms = {parameters.deadline_ms:g}: must be below max_age_ms '
+            f'({parameters.max_age_ms:g}), or a slow reply is never late and never fresh')
 
 
 def endpoints(parameters: Parameters) -> dict[str, str]:

@@ -16,15 +16,14 @@ from policy_client import feedback
 from policy_client.chunks import Chunk, QueueSettings, Step, Ticket
 from policy_client.embodiment import Embodiment
 from policy_client.exchange import DTYPES, Exchange, embodiment_sha256, inputs_crc32
-from policy_client.flights import HOLD, Flight, Flights, FlightSettings, Job, Times
-from policy_client.groot_checkpoint import PREFIX_LENGTH
-from policy_client.handshake import ModelDescription, prefix_name
+from policy_client.flights import Flight, Flights, FlightSettings, Job, Times
+from policy_client.handshake import ModelDescription
 from policy_client.journal import RecordedQueue
 from policy_client.observation import Lacking, Observation, Sample, Tensors, assemble, pick
 from policy_client.policies.base import Reply
-from policy_client.policies.hold import held_name
 from policy_client.reply import FAULTS, ChunkRejected, checked
-from policy_client.situation import Situation
+from policy_client.routing import HOLD
+from policy_client.situation import FREE, Situation
 from policy_client.vocabulary import Vocabulary
 
 _RESTING = ('starting', 'neutral', 'no_task', 'no_goal', 'arrived')
@@ -33,6 +32,8 @@ _RESTART_NS = 500_000_000
 # Rows that will have gone out before a reply comes are frozen in the next chunk: nearly all do.
 _FROZEN_QUANTILE = 0.9
 _INSTRUCTION_CHARACTERS = 1000
+# Ten times the largest chunk that a handshake lets through; a wrong reply may be of any size.
+_ACTION_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Handled:
     jobs: tuple[Job, ...] = ()
     chunk: Chunk | None = None
     stamp_ns: int = 0                 # ROS stamp of the chunk's observation
-    exchange: Exchange | None = None
+    exchanges: tuple[Exchange, ...] = ()
 
 
 @dataclass
@@ -84,6 +85,8 @@ class Pilot:
         self._count = _Counters()
         self._rejected: ChunkRejected | None = None
         self._rejected_route = ''
+        self._too_late = ''  # the last chunk that came too late to lead, since one led
+        self._unpublished: list[Exchange] = []
         self._step: Step | None = None
         self._stepped_ns = 0
         self._robot = {
@@ -105,10 +108,23 @@ class Pilot:
                 self._drop()  # no action of the old task under the new one
                 self._situation.new_task()
             return changed
-        return self._embodiment.goal is not None and topic == self._embodiment.goal.topic
+        goal = self._embodiment.goal
+        if goal is None or topic != goal.topic:
+            return False
+        if before is not None and self._situation.is_elsewhere(goal, before, sample):
+            self._drop()
+        return True
 
-    def safety(self, state: str, steady_ns: int) -> bool:
-        """Take the reflex's state; True when it calls for an inference at once."""
+    def safety(self, state: str, steady_ns: int, pace: float = 1.0) -> bool:
+        """Take the reflex's state; True when it calls for an inference at once.
+
+        pace: 0 to 1, how much of their speed the reflex leaves joints now.
+        """
+        if any(self._embodiment.positional):
+            self._queue.walk(round(pace * 1e6))
+        if state not in FREE and self._mode not in ('starting', 'neutral'):
+            self._halt()  # at once: it may be free again before the next tick
+            self._mode = 'neutral'
         return self._situation.safety(state, steady_ns)
 
     def handshaken(self, route: str, model: ModelDescription, now: Times) -> tuple[Job, ...]:
@@ -127,7 +143,10 @@ class Pilot:
         self._count.replies += reply.failure is None and route != HOLD
         chunk, reason, detail, fault = self._judge(flight, reply, now)
         jobs: tuple[Job, ...] = ()
-        if fault:
+        if flight.signature is not self._flights.signature(route):
+            if flight.ticket is None:  # it proves nothing, for good or bad
+                self._router.unproved(route)
+        elif fault:
             self._flights.failed(flight, reason, detail, now)
         else:
             self._router.succeeded(route, now.steady_ns, probe=flight.ticket is None)
@@ -139,12 +158,17 @@ class Pilot:
                     self._leading = None
                 if fault:
                     jobs = self._fall_back(flight, now)
+            self._unpublished.append(self._exchange(flight, reply, reason, detail, now))
+        if reason in ('stale', 'exhausted'):
+            self._too_late = f'{flight.route}: {reason}: {detail}'
+        elif chunk:
+            self._too_late = ''
         stamp_ns = flight.observation.stamp_ns if flight.observation and chunk else 0
-        return Handled(jobs, chunk, stamp_ns, self._exchange(flight, reply, reason, detail, now))
+        return Handled(jobs, chunk, stamp_ns, self._published())
 
     def rest(self) -> None:
-        """Forget chunks and requests: the node stops commanding."""
-        self._drop()
+        """Forget chunks, requests and where the joints are: the node stops commanding."""
+        self._halt()
 
     # What is asked
 
@@ -176,7 +200,7 @@ class Pilot:
         self._look(now)
         queue, logical = self._queue, now.logical_ns
         if logical < self._stepped_ns - _RESTART_NS:
-            self._drop()
+            self._halt()
             self._samples = {topic: sample for topic, sample in self._samples.items()
                              if self._embodiment.topics[topic][1]}
         before = self._step
@@ -187,14 +211,15 @@ class Pilot:
         self._step, self._stepped_ns = step, logical
         return step
 
-    def record(self, now: Times) -> Exchange | None:
-        """The ticks since the last exchange, when no reply will carry them for a while."""
-        if not len(self._queue) or self._leading:
-            return None
-        return Exchange(
-            request_id='', epoch=self._queue.epoch, sequence=0, source='', model='', version='',
-            outcome='ticks', detail='', sent_ns=0, received_ns=now.logical_ns, observed_ns=0,
-            executed_ns=self._queue.executed_ns, robot=self._robot, record=self._queue.take())
+    def records(self, now: Times) -> tuple[Exchange, ...]:
+        """What is not published yet; the ticks too, when no reply will carry them for a while."""
+        if len(self._queue) and not self._leading:
+            self._unpublished.append(Exchange(
+                request_id='', epoch=self._queue.epoch, sequence=0, source='', model='',
+                version='', outcome='ticks', detail='', sent_ns=0, received_ns=now.logical_ns,
+                observed_ns=0, executed_ns=self._queue.executed_ns, robot=self._robot,
+                record=self._queue.take()))
+        return self._published()
 
     def telling(self) -> tuple[Any, ...]:
         """What people want to hear of at once when it changes."""
@@ -248,13 +273,17 @@ class Pilot:
         """Decide the mode; on the way into a stop, a wait or the goal, the chunks are dropped."""
         mode, why = self._decided(now)
         if mode in _RESTING and mode != self._mode:
-            self._drop()
+            (self._halt if mode == 'neutral' else self._drop)()
         self._mode, self._why = mode, why
 
     def _drop(self) -> None:
         self._queue.drop()
         self._leading = None  # its reply belongs to an epoch that is over
         self._lacking = None
+
+    def _halt(self) -> None:
+        self._drop()
+        self._queue.forget()  # others may move the joints meanwhile
 
     def _decided(self, now: Times) -> tuple[str, str]:
         resting = self._situation.resting(self._samples, now.logical_ns, now.steady_ns)
@@ -268,10 +297,13 @@ class Pilot:
             return 'no_policy', 'no route answers'
         if self._lacking:
             return 'no_observation', str(self._lacking)
-        return 'waiting', f'for a chunk of {lead}'
+        return 'waiting', self._too_late or f'for a chunk of {lead}'
 
     def _ask(self, route: str | None, now: Times) -> tuple[Job, ...]:
         signature = self._flights.signature(route)
+        while route is not None and signature is None:
+            route = self._router.after(route)
+            signature = self._flights.signature(route)
         if route is None or signature is None:
             return ()
         if route == HOLD and self._queue.remaining(now.logical_ns):
@@ -285,10 +317,8 @@ class Pilot:
         if self._embodiment.video:
             self._camera = 'masked' if observation.masked else 'live'
         extra: Tensors = {}
-        if route == HOLD:  # joints stay where they were sent, a twist is zero
-            held = np.where(self._embodiment.positional, self._queue.last, 0.0)[None]
-            extra = {name: rows[:, 0] for name, rows in feedback.in_network_units(
-                self._embodiment, held, held_name).items()}
+        if route == HOLD:
+            extra = feedback.held(self._embodiment, self._queue.last)
         elif signature.takes_prefix:
             extra = self._prefix(route, signature.horizon, now)
         self._leading = self._queue.issue(observation.observed_ns, now.logical_ns)
@@ -313,18 +343,17 @@ class Pilot:
         usual = self._flights.delay_ns(route, _FROZEN_QUANTILE)
         delay = self._settings.flights.deadline_ns if usual is None else usual
         frozen = min(len(rows), math.ceil(delay / self._embodiment.action_period_ns))
-        return {**feedback.in_network_units(self._embodiment, rows, prefix_name),
-                PREFIX_LENGTH: np.array([frozen], np.int32)}
+        return feedback.rtc_prefix(self._embodiment, rows, frozen)
 
     def _judge(self, flight: Flight, reply: Reply,
                now: Times) -> tuple[Chunk | None, str, str, bool]:
         """(chunk, outcome, detail, whether the route is to blame)."""
         if reply.failure is not None:
             return None, str(reply.failure), reply.detail, True
-        signature = self._flights.signature(flight.route)
+        signature = flight.signature
         try:
-            if signature is None:
-                raise ChunkRejected('epoch', 'the handshake with its route is void')
+            if signature is not self._flights.signature(flight.route):
+                raise ChunkRejected('epoch', 'of a handshake that is over')
             if reply.version != signature.version:
                 raise ChunkRejected('version', f'the reply is of version {reply.version}, the '
                                                f'handshake was with {signature.version}')
@@ -349,18 +378,26 @@ class Pilot:
         return self._ask(self._router.after(flight.route), now)
 
     def _give_up(self, now: Times) -> tuple[Job, ...]:
-        return tuple(job for route, reply in self._flights.overdue(now)
-                     for job in self.replied(route, reply, now).jobs)
+        handled = [self.replied(route, reply, now) for route, reply in self._flights.overdue(now)]
+        self._unpublished += [one for each in handled for one in each.exchanges]
+        return tuple(job for each in handled for job in each.jobs)
+
+    def _published(self) -> tuple[Exchange, ...]:
+        """In their order, which is that of the queue's journal."""
+        unpublished, self._unpublished = self._unpublished, []
+        return tuple(unpublished)
 
     def _exchange(self, flight: Flight, reply: Reply, outcome: str, detail: str,
-                  now: Times) -> Exchange | None:
+                  now: Times) -> Exchange:
         ticket, seen = flight.ticket, flight.observation
-        if ticket is None or seen is None:
-            return None
+        assert ticket is not None
+        assert seen is not None
         language = self._embodiment.language
         task: Any = self._samples.get(language.topic)
         known: Mapping[str, Any] = {name: array for name, array in reply.actions.items()
                                     if array.dtype.name in DTYPES}
+        if sum(array.nbytes for array in known.values()) > _ACTION_BYTES:
+            known, detail = {}, f'{detail} (the reply is too large to be kept)'
         return Exchange(
             request_id=flight.request.request_id, epoch=ticket.epoch, sequence=ticket.sequence,
             source=flight.route, model=self._settings.model_name, version=reply.version,

@@ -1,12 +1,19 @@
 """Which policy leads: an ordered list, health from real requests, a breaker with hysteresis.
 
 Each route is CLOSED (may lead) or OPEN (is probed in the background). A route starts OPEN: it must
-prove itself first. Failures in a row open it; good probes in a row close it again, so a server
-that answers now and then never leads now and then.
+prove itself first. Failures in a row open it, and so do many among the latest; good probes in a row
+close it again. So a server that answers now and then does not lead now and then.
 """
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+HOLD = 'hold'  # the route that only holds: no reason to give up another for it
+_LATEST = 10
+_MANY = 4  # bad ones among the latest, where failures_to_open is not more
+# With only a hold behind it a bad route is still the best there is: so much more patience.
+_ALONE = 5
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,8 @@ class RouterSettings:
 class _Route:
     name: str
     closed: bool = False
-    failures: int = 0        # in a row
+    failures: int = 0        # in a row, while closed
+    latest: deque[bool] = field(default_factory=lambda: deque(maxlen=_LATEST))  # bad ones, likewise
     good_probes: int = 0     # in a row, while open
     next_probe_ns: int = 0
     interval_ns: int = 0
@@ -81,6 +89,7 @@ class Router:
         route.error = ''
         if route.closed:
             route.failures = 0
+            route.latest.append(False)
         if not probe:
             return
         route.probing = False
@@ -91,6 +100,11 @@ class Router:
         route.next_probe_ns = now_ns + route.interval_ns
         if route.good_probes >= self._settings.probes_to_close:
             route.closed, route.failures, route.good_probes = True, 0, 0
+            route.latest.clear()
+
+    def unproved(self, name: str) -> None:
+        """A probe that says nothing of the route as it is now: it may be probed again."""
+        self._routes[name].probing = False
 
     def failed(self, name: str, now_ns: int, error: str, *, probe: bool = False,
                final: bool = False) -> None:
@@ -102,7 +116,10 @@ class Router:
             route.probing = False
         if route.closed:
             route.failures += 1
-            if final or route.failures >= self._settings.failures_to_open:
+            route.latest.append(True)
+            alone = self.after(name) in (None, HOLD)
+            enough = self._settings.failures_to_open * (_ALONE if alone else 1)
+            if final or route.failures >= enough or sum(route.latest) >= max(enough, _MANY):
                 route.closed = False
                 route.interval_ns = self._settings.probe_interval_ns
                 route.next_probe_ns = now_ns + route.interval_ns

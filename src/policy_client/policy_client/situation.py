@@ -1,6 +1,7 @@
 """May the policy move, and has it work? From the reflex's state, the task and the goal."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ FREE = ('RUNNING', 'SLOWED')
 COMMAND_TOPIC = 'policy/cmd_vel'
 # Beyond this many tolerances a robot that had arrived sets out again.
 _LEAVING = 2.0
+_SHARE = re.compile(r'[01]\.\d{1,6}')
 
 
 class Situation:
@@ -35,6 +37,12 @@ class Situation:
 
     def new_task(self) -> None:
         self._arrived = False
+
+    def is_elsewhere(self, key: StateKey, before: Sample, now: Sample) -> bool:
+        """Whether a goal is another place than the one before, and not that place told anew."""
+        moved = [float(pick(now.message, part.field)) - float(pick(before.message, part.field))
+                 for part in key.components]
+        return not math.hypot(*moved) <= self._goal_tolerance_m  # NaN: it is nowhere
 
     def resting(self, samples: Mapping[str, Sample], logical_ns: int,
                 steady_ns: int) -> tuple[str, str] | None:
@@ -69,6 +77,16 @@ class Situation:
         tolerance = self._goal_tolerance_m * (_LEAVING if self._arrived else 1.0)
         self._arrived = math.hypot(*position) <= tolerance
         return self._arrived
+
+
+def safety_pace(message: Any) -> float:
+    """How much of their speed the reflex leaves joints, 0 to 1; 1 where it does not say."""
+    for status in message.status:
+        if str(status.name).rsplit('/', 1)[-1] == 'safety_reflex':
+            for pair in status.values:
+                if pair.key == 'pace' and _SHARE.fullmatch(pair.value):
+                    return min(1.0, float(pair.value))
+    return 1.0
 
 
 def safety_state(message: Any) -> str:

@@ -140,6 +140,72 @@ def test_a_joint_stays_where_the_queue_ended_and_slows_down_to_it():
     assert np.abs(np.diff(speeds)).max() / 0.01 <= 8.0 * 1.05
 
 
+@pytest.mark.parametrize('rate_hz', [10, 30, 200])
+def test_a_hold_is_never_faster_than_the_joint_may_be(rate_hz):
+    """What a jittering plan was at its last instant must not be held on to."""
+    noise, step_ns = np.random.default_rng(3), round(1e9 / rate_hz)
+    for _ in range(20):
+        queue = joint_queue()
+        queue.found(np.array([np.nan, 0.0]))
+        rows = np.zeros((16, 2))
+        rows[:, 1] = noise.normal(0.0, 0.2, 16)
+        give(queue, rows, 0)
+        went = [queue.step(number * step_ns).action[1] for number in range(1, rate_hz // 2)]
+        queue.drop()
+        went += [queue.step(number * step_ns).action[1]
+                 for number in range(rate_hz // 2, 2 * rate_hz)]
+        assert np.abs(np.diff(went)).max() <= 2.0 / rate_hz + 1e-9
+
+
+@pytest.mark.parametrize('late_ms', [5, 10, 15])
+def test_a_reply_within_the_tick_of_its_request_does_not_halt_the_motion(late_ms):
+    """A fast server, or a network on board: 20 ms between ticks, the chunk is there before."""
+    queue = joint_queue()
+    queue.found(np.array([np.nan, 0.0]))
+
+    def plan(now_ms):
+        rows = np.zeros((16, 2))
+        rows[:, 1] = 0.5 * np.sin(2e-3 * (now_ms + 100.0 * np.arange(16)))
+        return rows
+
+    went = []
+    for ms in range(0, 6000, 20):
+        went.append(queue.step(ms * MS).action[1])
+        if ms % 200 == 0:
+            ticket = queue.issue((ms + late_ms) * MS, (ms + late_ms) * MS)
+            queue.adopt(queue.close(ticket.request_id), plan(ms + late_ms), 'fast',
+                        (ms + late_ms + 2) * MS)
+    settled = np.array(went[100:])
+    assert np.abs(np.diff(settled, 2)).max() / 0.02 ** 2 <= 4.0  # the sine's own: 2 rad/s2
+
+
+def test_a_reflex_that_slows_an_arm_down_slows_the_plan_down():
+    """What is sent stays what will be executed: nothing is left to be made up for afterwards."""
+    queue = joint_queue()
+    queue.found(np.array([np.nan, 0.0]))
+    rows = np.zeros((10, 2))
+    rows[:, 1] = 0.05 * np.arange(10)  # 0.5 rad/s
+    give(queue, rows, 0)
+    for ms in range(0, 301, 10):
+        queue.step(ms * MS)
+    queue.walk(200_000)
+    slow = [queue.step(ms * MS).action[1] for ms in range(310, 601, 10)]
+    assert np.diff(slow) / 0.01 == pytest.approx(np.full(29, 0.1), abs=0.01)
+    assert queue.executed_ns == 360 * MS
+    queue.walk(1_000_000)
+    free = [queue.step(ms * MS).action[1] for ms in range(610, 801, 10)]
+    assert np.diff(free).max() / 0.01 <= 0.55
+
+
+def test_joints_that_others_may_have_moved_are_measured_again():
+    queue = joint_queue()
+    queue.found(np.array([np.nan, 0.7]))
+    queue.forget()
+    assert np.isnan(queue.step(10 * MS).action[1])
+    queue.found(np.array([np.nan, -0.2]))
+    assert queue.step(20 * MS).action[1] == -0.2
+
+
 def test_the_rows_that_will_go_out_are_told_for_real_time_chunking():
     queue = quick()
     queue.step(0)

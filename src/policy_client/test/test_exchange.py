@@ -17,7 +17,7 @@ EXAMPLE = Exchange(
     actions={'action.base_velocity': rows(0.25)})
 
 
-RECORD = Record(Snapshot(np.arange(11), np.zeros((7, 2))), np.arange(8).reshape(2, 4),
+RECORD = Record(Snapshot(np.arange(12), np.zeros((7, 2))), np.arange(8).reshape(2, 4),
                 np.array([[np.nan, 0.5]]))
 
 
@@ -61,9 +61,9 @@ def test_the_queues_journal_survives():
 
 @pytest.mark.parametrize('broken', [
     Record(Snapshot(np.arange(3), np.zeros((7, 2))), np.zeros((0, 4), int), np.zeros((0, 2))),
-    Record(Snapshot(np.arange(11), np.zeros(7)), np.zeros((0, 4), int), np.zeros((0, 2))),
-    Record(Snapshot(np.arange(11), np.zeros((7, 2))), np.zeros((0, 3), int), np.zeros((0, 2))),
-    Record(Snapshot(np.arange(11), np.zeros((7, 2))), np.zeros((0, 4), int), np.zeros((0, 3)))])
+    Record(Snapshot(np.arange(12), np.zeros(7)), np.zeros((0, 4), int), np.zeros((0, 2))),
+    Record(Snapshot(np.arange(12), np.zeros((7, 2))), np.zeros((0, 3), int), np.zeros((0, 2))),
+    Record(Snapshot(np.arange(12), np.zeros((7, 2))), np.zeros((0, 4), int), np.zeros((0, 3)))])
 def test_a_journal_of_impossible_shapes_is_refused(broken):
     with pytest.raises(ExchangeError, match='journal'):
         decode(encode(Exchange(**{**EXAMPLE.__dict__, 'record': broken})))

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from policy_client.chunks import ActionQueue, QueueSettings
 from policy_client.motion import Curve, Limits, State, seam
 
 PERIOD = 0.05
@@ -43,9 +44,8 @@ def test_a_curve_stays_among_its_rows_and_its_derivatives_are_true(rows):
     room = np.abs(rows[min(1, len(rows) - 1)] - rows[0]) / 6 + 1e-9
     assert (values >= low - room).all()
     assert (values <= high + room).all()
-    at_once = curve.derivatives(times)
-    assert at_once[0] == pytest.approx(rates)
-    assert at_once[1] == pytest.approx(rates2)
+    assert (np.abs(rates) <= curve.peaks[0] + 1e-9).all()
+    assert (np.abs(rates2) <= curve.peaks[1] + 1e-9).all()
     peak2 = np.abs(rates2).max()
     moved = (rates[:-1] + rates[1:]) / 2 * dt  # trapezoids; their error is third order
     assert np.diff(values, axis=0) == pytest.approx(moved, abs=dt * dt * (peak2 + 1e-6))
@@ -59,34 +59,42 @@ gaps = hnp.arrays(float, (3, 2), elements=st.floats(-1, 1, allow_subnormal=False
 def test_a_seam_begins_with_the_gap_and_ends_with_nothing(parts, shortest):
     gap = State(*parts)
     limits = Limits.of([(-9, 9, 1.0, 6.0, 60.0, True), (-9, 9, 2.0, 20.0, 300.0, True)])
-    found = seam(gap, limits, Curve(np.zeros((2, 2)), 0.1), 0.0, shortest)
+    found = seam(gap, limits, Curve(np.zeros((2, 2)), 0.1), shortest)
     for wanted, is_there in zip(gap, found.at(0.0), strict=True):
         assert is_there == pytest.approx(wanted, abs=1e-9)
     for part in found.at(found.ends_s):
         assert part == pytest.approx(np.zeros(2), abs=1e-6)
-    assert (found.durations_s >= shortest * (1 - 1e-9)).all()
+    assert (found.durations_s >= shortest - 1e-6).all()
     assert found.ends_s <= 2.0 + 1e-9
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.floats(-0.5, 0.5), st.floats(-0.7, 0.7))
-def test_a_gap_is_bridged_while_the_chunk_moves_and_both_stay_under_the_limits(value, speed):
+@given(st.floats(-0.4, 0.4))
+def test_a_gap_is_bridged_under_the_limits_and_no_slower_than_they_ask(value):
     limits = Limits.of([(-9, 9, 1.0, 6.0, 60.0, True)])
-    curve = Curve(speed * 0.1 * np.arange(30.0)[:, None], 0.1)
-    found = seam(State(np.array([value]), np.zeros(1), np.zeros(1)), limits, curve, 0.05, 0.05)
+    curve = Curve(np.zeros((30, 1)), 0.1)
+    found = seam(State(np.array([value]), np.zeros(1), np.zeros(1)), limits, curve, 0.05)
     times = np.linspace(0.0, found.ends_s, 400)
-    seams, chunk = [found.at(time) for time in times], [curve.at(0.05 + time) for time in times]
-    both = [State(*map(np.add, *pair)) for pair in zip(seams, chunk, strict=True)]
-    assert max(abs(state.rate[0]) for state in both) <= 1.01
-    assert max(abs(state.rate2[0]) for state in both) <= 6.0 * 1.02
-    rate3 = np.abs(np.diff([state.rate2[0] for state in seams])).max() / (times[1] - times[0])
-    assert rate3 <= 60.0 * 1.02
+    states = [found.at(time) for time in times]
+    rate2s = np.array([state.rate2[0] for state in states])
+    used = (max(abs(state.rate[0]) for state in states) / 1.0, np.abs(rate2s).max() / 6.0,
+            np.abs(np.diff(rate2s)).max() / (times[1] - times[0]) / 60.0)
+    assert max(used) <= 1.02
+    assert found.ends_s <= 0.051 or max(used) > 0.9
 
 
-def test_a_seam_to_a_chunk_that_slows_down_is_not_longer_for_its_fast_beginning():
-    limits = Limits.of([(-9, 9, 1.0, 6.0, 60.0, True)])
-    gap = State(np.array([0.2]), np.zeros(1), np.zeros(1))
-    rest = Curve(np.zeros((30, 1)), 0.1)
-    later = np.concatenate((np.zeros(20), 0.09 * np.arange(10.0)))[:, None]  # fast at its end
-    ends = [seam(gap, limits, curve, 0.0, 0.05).ends_s for curve in (rest, Curve(later, 0.1))]
-    assert ends[0] == ends[1]
+@pytest.mark.parametrize('sigma', [0.002, 0.01, 0.05])
+def test_rows_that_jitter_jitter_the_output_and_do_no_more(sigma):
+    """A network's noise must not be turned into an excursion by the seams that follow it."""
+    ms, noise = 1_000_000, np.random.default_rng(7)
+    limits = Limits.of([(-2.0, 2.0, 2.0, 6.0, 80.0, True)])
+    queue = ActionQueue(QueueSettings(33 * ms, 1000 * ms, 150 * ms, limits), 'test')
+    queue.found(np.zeros(1))
+    went = []
+    for tick in range(3000):
+        now = tick * 20 * ms
+        if tick % 10 == 0:
+            ticket = queue.close(queue.issue(now, now).request_id)
+            queue.adopt(ticket, noise.normal(0.0, sigma, (16, 1)), 'noisy', now)
+        went.append(queue.step(now).action[0])
+    assert np.abs(went).max() <= 8 * sigma

@@ -23,7 +23,7 @@ from std_msgs.msg import String, UInt8MultiArray
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
 from policy_client.exchange import decode
-from policy_client.pilot import HOLD
+from policy_client.routing import HOLD
 
 DOMAIN = 30 + os.getpid() % 10  # two runs on one machine must not meet
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,

@@ -1,7 +1,7 @@
 import pytest
 
 from node_kit import ParameterError, build, document
-from policy_client.parameters import Parameters, endpoints
+from policy_client.parameters import Parameters, check, endpoints
 
 
 def test_endpoints_are_named_routes_in_their_order():
@@ -18,6 +18,12 @@ def test_a_wrong_endpoint_is_named(entries):
     with pytest.raises(ParameterError, match='parameter endpoints') as error:
         endpoints(build(Parameters, {'endpoints': entries}))
     assert entries[-1] in str(error.value) or 'is taken' in str(error.value)
+
+
+def test_a_deadline_beyond_the_age_of_observations_is_refused():
+    with pytest.raises(ParameterError, match='deadline_ms = 1500: must be below max_age_ms'):
+        check(build(Parameters, {'deadline_ms': 1500.0}))
+    check(build(Parameters, {'deadline_ms': 300.0}))
 
 
 def test_every_parameter_is_in_the_readme(root):

@@ -148,3 +148,15 @@ class AnyWeather(RuleBasedStateMachine):
 
 AnyWeather.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestAnyWeather = AnyWeather.TestCase
+
+
+def test_a_route_that_fails_every_other_time_does_not_keep_the_lead():
+    router = Router(['a', 'b'], RouterSettings())
+    for name in ('a', 'b'):
+        for _ in range(3):
+            router.due(10**12)
+            router.succeeded(name, 0, probe=True)
+    assert router.lead() == 'a'
+    for number in range(8):
+        (router.failed('a', 0, 'deadline') if number % 2 else router.succeeded('a', 0))
+    assert router.lead() == 'b'

@@ -3,7 +3,7 @@
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from policy_client.situation import FREE, safety_state
+from policy_client.situation import FREE, safety_pace, safety_state
 
 
 def said(**values):
@@ -27,3 +27,10 @@ def test_the_policy_is_free_only_where_the_reflex_hears_it(values, state, free):
 
 def test_other_people_s_diagnostics_say_nothing():
     assert safety_state(DiagnosticArray(status=[DiagnosticStatus(name='camera')])) == ''
+
+
+@pytest.mark.parametrize(('values', 'pace'), [
+    ({'pace': '0.30'}, 0.3), ({'pace': '1.00'}, 1.0), ({}, 1.0), ({'pace': 'nan'}, 1.0),
+    ({'pace': '-1.0'}, 1.0), ({'pace': '1.90'}, 1.0), ({'pace': ''}, 1.0)])
+def test_how_fast_the_reflex_lets_an_arm_be(values, pace):
+    assert safety_pace(said(state='SLOWED', **values)) == pace

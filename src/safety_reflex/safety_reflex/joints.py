@@ -149,14 +149,18 @@ class JointGate:
     # What leaves
 
     def drive(self, now_ns: int, dt_s: float, scale: float) -> tuple[Array, Array] | None:
-        """The next (positions, velocities) along the plan; a slow-down stretches its time."""
+        """The next (positions, velocities) along the plan.
+
+        scale: of a slow-down, 0 to 1. It stretches the plan's time, and lowers the joints' largest
+        velocity too: of a stream of short plans there is no time to stretch.
+        """
         if self._plan is None or self._capture_due or not fresh(
                 self._plan_at_ns, now_ns, self._times.timeout_ns):
             return self.stop(dt_s)
         self._plan_s += scale * dt_s
         times_s, positions = self._plan
         goal = np.array([np.interp(self._plan_s, times_s, column) for column in positions.T])
-        return self._towards(goal, dt_s)
+        return self._towards(goal, dt_s, scale * self._arm.max_velocity)
 
     def stop(self, dt_s: float) -> tuple[Array, Array] | None:
         """The next set point of a stop; None while nobody knows where the joints are."""
@@ -172,7 +176,7 @@ class JointGate:
         self._velocity = np.sign(self._velocity) * np.maximum(np.abs(self._velocity) - loss, 0.0)
         return self._step(dt_s)
 
-    def _towards(self, goal: Array, dt_s: float) -> tuple[Array, Array]:
+    def _towards(self, goal: Array, dt_s: float, fastest: Array) -> tuple[Array, Array]:
         """Follow a goal within velocity, acceleration and jerk, always able to end at it."""
         arm = self._arm
         assert self._position is not None
@@ -182,7 +186,7 @@ class JointGate:
         # The largest velocity from which braking in steps of dt still ends at the goal:
         # v dt + v^2 / 2b <= |left|.
         ends = arm.braking * (np.sqrt(dt_s ** 2 + 2 * np.abs(left) / arm.braking) - dt_s)
-        wanted = np.sign(left) * np.minimum(ends, arm.max_velocity)
+        wanted = np.sign(left) * np.minimum(ends, fastest)
         self._gain = np.minimum(self._gain + arm.max_jerk * dt_s, arm.max_acceleration)
         faster = (wanted * self._velocity >= 0) & (np.abs(wanted) > np.abs(self._velocity))
         # Slowing down goes through zero first, with the braking limit.

@@ -193,6 +193,7 @@ class Reflex:
             'scan_age_ms': f'{max(ages) / _MS:.1f}' if ages else '',
             'trip_count': str(self.machine.trip_count),
             'command_source': self._chosen,
+            'pace': f'{self._pace:.2f}',
             'faulty': ','.join(self._faulty(now_ns)),
             'second_publisher_on': ','.join(self.publishers.topics()),
         }

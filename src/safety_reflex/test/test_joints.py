@@ -104,6 +104,20 @@ def test_a_slow_down_stretches_the_way():
     assert half == pytest.approx(np.full(N, 0.25), abs=0.05)
 
 
+@pytest.mark.parametrize('scale', [0.5, 0.3, 0.1])
+def test_a_stream_of_short_plans_is_slowed_down_too(scale):
+    """As policy_client sends them: one point, a period ahead; there is no time to stretch."""
+    arm = Arm()
+    arm.run(0.1)
+    goal, speeds = np.zeros(N), []
+    for _ in range(40):
+        goal = np.minimum(goal + 1.5 * 0.02, 1.2)
+        arm.send([goal], (0.02,))
+        speeds += [np.abs(v).max() for _, v in arm.run(0.02, scale=scale)]
+    assert max(speeds) <= scale * ARM.max_velocity.max() + 1e-9
+    assert max(speeds) > 0.0
+
+
 def test_a_stop_decelerates_captures_once_and_does_not_sink():
     arm = Arm()
     arm.run(0.1)

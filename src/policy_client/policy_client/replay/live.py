@@ -8,7 +8,6 @@ import numpy as np
 
 from policy_client.chunks import Array
 from policy_client.embodiment import Embodiment
-from policy_client.flights import HOLD
 from policy_client.handshake import HandshakeError, ModelDescription, Signature, compare
 from policy_client.policies.base import Policy, PolicyUnavailable, Request
 from policy_client.replay.bag import BagError
@@ -16,6 +15,7 @@ from policy_client.replay.observations import Observations, Rebuilt
 from policy_client.replay.playback import Plan
 from policy_client.replay.recording import Told
 from policy_client.reply import ChunkRejected, checked
+from policy_client.routing import HOLD
 from policy_client.vocabulary import Vocabulary
 
 _HANDSHAKE_S = 5.0

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from policy_client import feedback
 from policy_client.embodiment import Embodiment
 from policy_client.exchange import Exchange, inputs_crc32
-from policy_client.flights import HOLD
 from policy_client.groot_checkpoint import PREFIX, PREFIX_LENGTH
-from policy_client.handshake import Signature, prefix_name
+from policy_client.handshake import Signature
 from policy_client.observation import Lacking, Sample, Tensors, assemble
-from policy_client.policies.hold import held_name
 from policy_client.replay.bag import BagError
 from policy_client.replay.playback import Plan
 from policy_client.replay.recording import Recording, input_message, input_topics
+from policy_client.routing import HOLD
 from policy_client.vocabulary import Vocabulary
 
 EQUAL, DIFFERENT, LACKING = 'equal', 'different', 'lacking'
@@ -170,18 +169,17 @@ class Observations:
         if plan is None:
             return {}
         if exchange.source == HOLD:
-            held = np.where(self._embodiment.positional, plan.last, 0.0)[None]
-            return {name: rows[:, 0] for name, rows in feedback.in_network_units(
-                self._embodiment, held, held_name).items()}
+            return dict(feedback.held(self._embodiment, plan.last))
         if PREFIX_LENGTH not in exchange.inputs_crc32:
             return {}
         shapes = [shape for name, shape in exchange.inputs_shape.items()
                   if name.startswith(PREFIX) and _is_shape(shape, 3)]
         sent = shapes[0][1] if shapes else 0
-        prefix: Tensors = dict(feedback.in_network_units(self._embodiment, plan.rows[:sent],
-                                                         prefix_name))
         frozen = self._frozen(exchange, min(sent, len(plan.rows)))
-        return prefix if frozen is None else prefix | {PREFIX_LENGTH: np.array([frozen], np.int32)}
+        prefix = feedback.rtc_prefix(self._embodiment, plan.rows[:sent], frozen or 0)
+        if frozen is None:
+            del prefix[PREFIX_LENGTH]
+        return prefix
 
     @staticmethod
     def _frozen(exchange: Exchange, most: int) -> int | None:
@@ -199,8 +197,7 @@ class Observations:
         if frozen is None:
             delay = max(0, exchange.received_ns - exchange.sent_ns)
             frozen = min(len(rows), math.ceil(delay / self._embodiment.action_period_ns))
-        return {**feedback.in_network_units(self._embodiment, rows, prefix_name),
-                PREFIX_LENGTH: np.array([frozen], np.int32)}
+        return feedback.rtc_prefix(self._embodiment, rows, frozen)
 
 
 def _is_shape(shape: Any, length: int) -> bool:
