@@ -136,10 +136,10 @@ class Pilot:
 
     def replied(self, route: str, reply: Reply, now: Times) -> Handled:
         """Judge a reply: a chunk that leads, a fallback to ask at once, a record of it."""
+        self._look(now)  # a stop since the last tick ends the epoch before the reply is judged
         flight = self._flights.landed(route, reply, now)
         if flight is None:
             return Handled()  # given up before, or never asked
-        self._look(now)  # a stop since the last tick ends the epoch before the reply is judged
         self._count.replies += reply.failure is None and route != HOLD
         chunk, reason, detail, fault = self._judge(flight, reply, now)
         jobs: tuple[Job, ...] = ()
@@ -182,6 +182,7 @@ class Pilot:
 
     def probes(self, now: Times) -> tuple[Job, ...]:
         """What open routes are asked in the background, whatever the robot does."""
+        self._look(now)
         return (*self._give_up(now), *self._flights.probes(now))
 
     @property
