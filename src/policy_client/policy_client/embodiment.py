@@ -4,14 +4,13 @@ Keys are GR00T's: `video.*`, `state.*`, one bare language key, `action.*`. Sizes
 network (image size, action horizon, number of tokens) are not in it: they come from the model at
 the handshake. embodiment_file.py reads one from YAML; docs/embodiments.md explains each key.
 
-    python -m policy_client.embodiment config/embodiments/amr.yaml
+    python -m policy_client.embodiment_file config/embodiments/amr.yaml
 
 prints the modality digest, which a model publishes to say that it was trained for this description.
 """
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -286,8 +285,3 @@ def _convention(part: Component) -> list[Any]:
     if not part.rotation:
         return [part.name, part.unit]
     return [part.name, part.unit, part.rotation, *([list(part.near)] if part.near else [])]
-
-
-if __name__ == '__main__':
-    from policy_client.embodiment_file import main
-    sys.exit(main(sys.argv[1:]))

@@ -277,7 +277,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the modality digest of a description and its vocabulary (default: beside it)."""
     from policy_client.vocabulary import Vocabulary
     if not 1 <= len(arguments) <= 2:
-        print('usage: python -m policy_client.embodiment EMBODIMENT.yaml [vocabulary.txt]',
+        print('usage: python -m policy_client.embodiment_file EMBODIMENT.yaml [vocabulary.txt]',
               file=sys.stderr)
         return 2
     path = Path(arguments[0])
@@ -290,3 +290,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     print(embodiment.modality_sha256(vocabulary.sha256))
     return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main(sys.argv[1:]))

@@ -36,7 +36,7 @@ _PARAMETERS = {
     'embodiment': (re.compile(r'\S+'), 'the name of the embodiment that it drives'),
     'action_period_ms': (re.compile(r'[1-9]\d*'), 'whole milliseconds from row to row'),
     'modality_sha256': (re.compile(r'[0-9a-f]{64}'),
-                        'the digest that `python -m policy_client.embodiment FILE` prints'),
+                        'the digest that `python -m policy_client.embodiment_file FILE` prints'),
 }
 
 

@@ -280,7 +280,7 @@ def test_the_command_prints_the_digest(capsys):
 def test_the_model_repository_publishes_this_digest(root):
     config = (root / 'docker/triton/model_repository/amr/config.pbtxt').read_text()
     assert AMR.modality_sha256(VOCABULARY.sha256) in config, (
-        'run: python -m policy_client.embodiment config/embodiments/amr.yaml')
+        'run: python -m policy_client.embodiment_file config/embodiments/amr.yaml')
 
 
 

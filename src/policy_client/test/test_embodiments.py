@@ -124,7 +124,7 @@ def test_the_model_repository_publishes_libero_s_digest(root):
     config = (root / 'docker/triton/model_repository/groot/config.pbtxt').read_text()
     published = dict(re.findall(r'key: "(\w+)", value: \{ string_value: "([^"]*)"', config))
     assert published['modality_sha256'] == robot.modality_sha256(VOCABULARY.sha256), (
-        'run: python -m policy_client.embodiment config/embodiments/libero_sim.yaml')
+        'run: python -m policy_client.embodiment_file config/embodiments/libero_sim.yaml')
     assert published['action_period_ms'] == str(robot.action_period_ms)
     assert published['embodiment'] == published['embodiment_tag'] == robot.name
     assert validate(root / 'docker/triton/model_repository', [(robot, VOCABULARY)]) == []
