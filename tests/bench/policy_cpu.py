@@ -3,7 +3,8 @@
 The real node in a process of its own, 200 commands and 10 inferences a second, the AMR's network
 behind a real Triton, one camera of 224x224 at 10 Hz, odometry at 40 Hz, all over the middleware.
 Time is that of the process with all its threads (utime and stime of /proc/<pid>/stat). The robot
-around it is this process; Triton is a third.
+around it is this process; Triton is a third. The floor is an rclpy node that does nothing but
+publish a TwistStamped 200 times a second, in the same run, before and after.
 """
 
 import math
@@ -41,6 +42,20 @@ _CONFIGURE, _ACTIVATE = 1, 3
 _TIMEOUT_S = 30.0
 
 
+_BARE = '''
+import rclpy
+from geometry_msgs.msg import TwistStamped
+from rclpy.experimental import EventsExecutor
+rclpy.init()
+node = rclpy.create_node('bare')
+publisher = node.create_publisher(TwistStamped, 'bare/cmd_vel', 1)
+timer = node.create_timer(1 / 200, lambda: publisher.publish(TwistStamped()))
+executor = EventsExecutor()
+executor.add_node(node)
+executor.spin()
+'''
+
+
 class RigFailed(RuntimeError):
     """The node did not come up or did not drive; there is nothing to measure."""
 
@@ -65,6 +80,7 @@ class Robot:
         self._task = publisher(String, 'task', _LATCHED)
         self._goal = publisher(PoseStamped, 'goal_pose', _LATCHED)
         node.create_subscription(TwistStamped, 'policy/cmd_vel', self._on_command, 1)
+        node.create_subscription(TwistStamped, 'bare/cmd_vel', lambda message: None, 1)
         node.create_subscription(DiagnosticArray, 'policy/status', self._on_status, _LATCHED)
         self._get = node.create_client(GetState, 'policy_client/get_state')
         self._change = node.create_client(ChangeState, 'policy_client/change_state')
@@ -160,6 +176,7 @@ def run(*, long: bool) -> dict[str, Any]:
         robot = Robot(DOMAIN)
         stack.callback(robot.close)
         robot.bring_up()
+        floor = [bare_share(folder, seconds / 3)]
         pid = pid_of(group)
         time.sleep(_SETTLE_S)  # the first chunks load code and caches
         requests, commands = int(robot.status['requests']), robot.commands
@@ -169,13 +186,27 @@ def run(*, long: bool) -> dict[str, Any]:
         spent, took = cpu_s(pid) - before, time.monotonic() - began
         by_thread = {name: round((used - threads.get(name, 0.0)) / took, 4)
                      for name, used in threads_s(pid).items()}
+        sent, asked = robot.commands - commands, int(robot.status['requests']) - requests
+        source = robot.status['source']
+        floor.append(bare_share(folder, seconds / 3))
         return {
             'cpu_share_200hz': round(spent / took, 4),
-            'cpu': {'target': 0.1, 'seconds': round(took, 1),
-                    'commands_hz': round((robot.commands - commands) / took, 1),
-                    'inferences_hz': round((int(robot.status['requests']) - requests) / took, 1),
-                    'source': robot.status['source'],
+            'cpu': {'target': 0.1, 'bare_publisher': floor, 'seconds': round(took, 1),
+                    'commands_hz': round(sent / took, 1),
+                    'inferences_hz': round(asked / took, 1),
+                    'source': source,
                     'threads': dict(sorted(by_thread.items(), key=lambda item: -item[1])[:6])}}
+
+
+def bare_share(folder: Path, seconds: float) -> float:
+    """Of a core, what a node costs that only publishes."""
+    with Group([sys.executable, '-c', _BARE], folder / 'bare.log',
+               os.environ | {'ROS_DOMAIN_ID': str(DOMAIN), 'ROS_LOG_DIR': str(folder)}) as group:
+        time.sleep(_SETTLE_S)
+        pid = pid_of(group)
+        before, began = cpu_s(pid), time.monotonic()
+        time.sleep(seconds)
+        return round((cpu_s(pid) - before) / (time.monotonic() - began), 4)
 
 
 def client(server: DeskTriton, folder: Path, output_hz: float = OUTPUT_HZ,

@@ -246,7 +246,7 @@ class Embodiment:
             if action.feedback:
                 yield f'{action.name}.feedback', action.feedback, JOINT_STATE
 
-    @property
+    @cached_property
     def goal(self) -> StateKey | None:
         """The latched position that the robot is sent to, if the embodiment has one."""
         return next((key for key in self.state if key.seen_from), None)

@@ -74,7 +74,7 @@ def _locked(method: _Callback) -> _Callback:
 
 
 class PolicyClient(LifecycleNode):
-    """Configured: probes its routes and listens. Active: commands `policy/cmd_vel`."""
+    """Configured: probes its routes and listens. Active: commands what the embodiment drives."""
 
     def __init__(self, **kwargs: Any) -> None:
         """Raises ParameterError for a parameter that breaks its rule."""

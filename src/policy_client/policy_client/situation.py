@@ -28,6 +28,7 @@ class Situation:
         self._safety_ns: int | None = None
         self._arrived = False
         self._goal: tuple[float, ...] | None = None
+        self._judged: tuple[Sample | None, Sample | None] = None, None
 
     def safety(self, state: str, steady_ns: int) -> bool:
         """Take the reflex's state; True when the policy becomes free to move."""
@@ -67,8 +68,12 @@ class Situation:
         return None
 
     def _at_goal(self, key: StateKey, samples: Mapping[str, Sample], logical_ns: int) -> bool:
-        message = samples[key.topic].message
-        goal = tuple(float(pick(message, part.field)) for part in key.components)
+        sample = samples[key.topic]
+        seen_from = samples.get(key.seen_from.topic) if key.seen_from else None
+        if self._judged[0] is sample and self._judged[1] is seen_from:
+            return self._arrived  # nothing new since the last tick
+        self._judged = sample, seen_from
+        goal = tuple(float(pick(sample.message, part.field)) for part in key.components)
         if goal != self._goal:  # the same one said again is not a new goal
             self._goal, self._arrived = goal, False
         position = goal_position(key, samples, logical_ns)
