@@ -21,6 +21,7 @@ setup(
     entry_points={
         'console_scripts': [
             'edge_case_recorder = edge_case_recorder.node:main',
+            'replay_triggers = edge_case_recorder.trigger_replay:main',
             'uploader = edge_case_recorder.uploader:main',
         ],
         'node_parameters': [

@@ -44,7 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     verb('test', _test, 'build, lint, unit tests, launch tests')
     verb('bench', _bench, 'bench [NAME] [--json FILE] [--long]: figures beside their floors')
     verb('launch', _launch, 'launch TARGET [name:=value ..]: ros2 launch of one target')
-    verb('replay', _replay, 'replay FILE: a bag or a CARMEN lidar log through the real reflex')
+    verb('replay', _replay, 'replay FILE: a bag or a lidar log through the reflex; --policy, or '
+         '--triggers RULES')
     verb('triton', _triton, 'a real Triton on this CPU: [--model NAME | --embodiment FILE]')
     verb('train', _train, 'train the repository\'s own policy again, with its report')
     verb('shell', _shell, 'a shell with ROS and the workspace sourced, or one command in it')
@@ -115,7 +116,9 @@ def _launch(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    return _become([python('ros'), '-m', 'bringup.replay', *options.rest], _prepared())
+    rules = any(each.split('=')[0] == '--triggers' for each in options.rest)
+    module = 'edge_case_recorder.trigger_replay' if rules else 'bringup.replay'
+    return _become([python('ros'), '-m', module, *options.rest], _prepared())
 
 
 def _triton(options: argparse.Namespace) -> int:

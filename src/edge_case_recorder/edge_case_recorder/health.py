@@ -1,6 +1,6 @@
 """What diagnostics say of the recorder: one level, one sentence, and the figures behind them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,10 @@ INACTIVE = Health(OK, 'inactive', {'state': 'inactive'})
 
 
 def health(status: WorkerStatus, counts: Mapping[str, TopicCounts],
-           suppressed: Mapping[str, int], unrecordable: Mapping[str, str]) -> Health:
-    """suppressed: triggers that came too soon, per rule; unrecordable: topics, and why not."""
+           suppressed: Mapping[str, int], unrecordable: Mapping[str, str],
+           broken: Collection[str] = ()) -> Health:
+    """suppressed: triggers that came too soon, per rule; unrecordable: topics, and why not;
+    broken: rules that do not fit their topics."""
     oversize = sum(each.oversize for each in counts.values())
     values: dict[str, Any] = {
         'state': 'active',
@@ -40,6 +42,7 @@ def health(status: WorkerStatus, counts: Mapping[str, TopicCounts],
         'cases_refused': status.refused,
         'cases_in_trouble': status.failed,
         'triggers_suppressed': sum(suppressed.values()),
+        'triggers_not_running': ', '.join(broken),
         'free_bytes_above_floor': status.free_bytes,
         'last_error': status.last_error,
     } | {f'spool_{state}': count for state, count in status.spooled.items()}
@@ -49,4 +52,6 @@ def health(status: WorkerStatus, counts: Mapping[str, TopicCounts],
         return Health(ERROR, status.last_error or 'cases were refused', values)
     if unrecordable or oversize:
         return Health(WARN, 'some messages are not recorded', values)
+    if broken:
+        return Health(WARN, 'some rules do not fit their topics', values)
     return Health(OK, 'recording', values)

@@ -1,4 +1,4 @@
-"""The recorder's node: topics to the ring, statuses to the triggers, cases to recorder/event.
+"""The recorder's node: topics to the ring, some to the triggers, cases to recorder/event.
 
 A lifecycle node. Configuring opens the spool, activating begins to listen, deactivating writes what
 is open and labels it. Callbacks only store bytes; all writing is the worker's.
@@ -35,8 +35,10 @@ from edge_case_recorder.manifest import ROBOT_ID
 from edge_case_recorder.parameters import RecorderParameters, budgets, versions
 from edge_case_recorder.publishers import offer, topic_info
 from edge_case_recorder.ring import Ring
+from edge_case_recorder.rule_topics import RuleTopics
 from edge_case_recorder.rules import RulesError, default_rules, read_rules
 from edge_case_recorder.spool import Spool, SpoolError
+from edge_case_recorder.triggering.limits import TICK_NS
 from edge_case_recorder.triggers import POLICY_STATUS, LaterReasons, Trigger, Triggers
 from edge_case_recorder.worker import CaseRefused, Identity, Worker
 from node_kit import ParameterError, declare
@@ -47,7 +49,6 @@ EVENTS = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE,
 STATUS_TOPICS = ('safety/state', 'policy/status')
 _S = 1_000_000_000
 _LOOKS_AT_ALL = 10
-_STATUS_TYPE = 'diagnostic_msgs/msg/DiagnosticArray'
 
 _Transition = Callable[['EdgeCaseRecorder', LifecycleState], TransitionCallbackReturn]
 
@@ -75,7 +76,7 @@ class EdgeCaseRecorder(LifecycleNode):
         self._identity = _identity(self._settings)
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._statuses = tuple(self.resolve_topic_name(topic) for topic in STATUS_TOPICS)
-        self._patterns = (*self._statuses, *map(self._pattern, self._settings.topics))
+        self._recorded = (*self._statuses, *map(self._pattern, self._settings.topics))
         self._budget_patterns = [(self._pattern(name), size)
                                  for name, size in self._budgets.patterns]
         self._spool: Spool | None = None
@@ -127,6 +128,8 @@ class EdgeCaseRecorder(LifecycleNode):
         assert self._spool is not None
         self._forget()
         self._triggers = Triggers(self._rules, self._settings.fallbacks)
+        self._rule_topics = RuleTopics(self._triggers, self.resolve_topic_name)
+        self._patterns = (*self._recorded, *self._rule_topics.names)
         self._ring = Ring(self._triggers.longest_before_ns + int(self._settings.lag_s * _S))
         self._worker = Worker(
             self._ring, self._spool, self._topics, self._identity,
@@ -134,8 +137,11 @@ class EdgeCaseRecorder(LifecycleNode):
             max_open=self._settings.max_open_cases, on_case=self._on_case, log=self._on_log)
         self._worker.start()
         self._look_at_graph()
-        self._graph_timer = self.create_timer(1.0 / self._settings.graph_hz,
-                                              self._look_at_graph, clock=self._steady)
+        self._on_tick()
+        self._timers_of_active = [
+            self.create_timer(1.0 / self._settings.graph_hz, self._look_at_graph,
+                              clock=self._steady),
+            self.create_timer(TICK_NS / _S, self._on_tick, clock=self._steady)]
         return super().on_activate(state)
 
     @_reported
@@ -175,7 +181,8 @@ class EdgeCaseRecorder(LifecycleNode):
         worker, self._worker = self._worker, None
         if worker is None:
             return
-        self.destroy_timer(self._graph_timer)
+        for timer in self._timers_of_active:
+            self.destroy_timer(timer)
         subscriptions, self._listening = self._listening, {}
         for _, subscription in subscriptions.values():
             self.destroy_subscription(subscription)
@@ -223,6 +230,7 @@ class EdgeCaseRecorder(LifecycleNode):
         known = self._listening.get(topic)
         if known is None or self._topics[topic].qos != offers:
             self._topics[topic] = topic_info(topic, types[0], publishers, offers)
+            self._bind_rules(topic)
         if known is not None and known[0] == wanted:
             return
         try:
@@ -235,8 +243,13 @@ class EdgeCaseRecorder(LifecycleNode):
             topic, graph.budget(topic, self._budget_patterns, self._budgets.default_bytes),
             graph.latched_depth(types[0], wanted.transient_local))
         self._listening[topic] = (wanted, self.create_subscription(
-            message_type, topic, self._receiver(topic, types[0]), self._profile(wanted),
+            message_type, topic, self._receiver(topic, message_type), self._profile(wanted),
             raw=True))
+
+    def _bind_rules(self, topic: str) -> None:
+        info = self._topics[topic]
+        for rule, error in self._rule_topics.bind(topic, info.type, info.definition).items():
+            self.get_logger().error(f'the rule {rule} does not run: {error}')
 
     def _profile(self, wanted: qos.Request) -> QoSProfile:
         return QoSProfile(
@@ -248,26 +261,38 @@ class EdgeCaseRecorder(LifecycleNode):
 
     # Messages
 
-    def _receiver(self, topic: str, type_name: str) -> Any:
+    def _receiver(self, topic: str, message_type: Any) -> Any:
         ring = self._ring
-        if topic in self._statuses and type_name == _STATUS_TYPE:
-            return lambda data: self._on_status(topic, data)
+        if topic in self._rule_topics.decoded or topic in self._statuses:
+            return lambda data: self._on_needed(topic, message_type, data)
+        if topic in self._rule_topics.names:
+            return lambda data: self._on_arrival(topic, data)
         return lambda data: ring.append(topic, time.monotonic_ns(), data)
 
-    def _on_status(self, topic: str, data: bytes) -> None:
+    def _on_arrival(self, topic: str, data: bytes, message: Any = None) -> None:
         now_ns = time.monotonic_ns()
         self._ring.append(topic, now_ns, data)
+        self._act(self._rule_topics.on_message(topic, message, now_ns))
+
+    def _on_needed(self, topic: str, message_type: Any, data: bytes) -> None:
         try:
-            statuses = deserialize_message(data, DiagnosticArray).status
+            message = deserialize_message(data, message_type)
         except Exception as error:   # the middleware's own kinds; the bytes are another process's
             self.get_logger().error(f'{topic}: a message that is none: {error}',
                                     throttle_duration_sec=5.0)
-            return
-        for status in statuses:
+            message = None
+        if topic in self._statuses and isinstance(message, DiagnosticArray):
+            self._learn_models(message)
+        self._on_arrival(topic, data, message)
+
+    def _learn_models(self, message: DiagnosticArray) -> None:
+        for status in message.status:
             values = {pair.key: pair.value for pair in status.values}
             if status.name == POLICY_STATUS and values.get('version'):
                 self._models = {values.get('source', 'policy')[:256]: values['version'][:256]}
-            self._act(self._triggers.on_status(status.name, values, now_ns))
+
+    def _on_tick(self) -> None:
+        self._act(self._triggers.on_tick(time.monotonic_ns(), time.time_ns()))
 
     def _on_mark(self, _: TriggerService.Request,
                  response: TriggerService.Response) -> TriggerService.Response:
@@ -318,7 +343,8 @@ class EdgeCaseRecorder(LifecycleNode):
     def _publish_diagnostics(self) -> None:
         worker = self._worker
         found = INACTIVE if worker is None else health(
-            worker.status, self._ring.counts(), self._triggers.suppressed, self._unrecordable)
+            worker.status, self._ring.counts(), self._triggers.suppressed, self._unrecordable,
+            self._triggers.broken)
         message = DiagnosticArray(status=[DiagnosticStatus(
             name='edge_case_recorder', level=found.level, message=found.sentence,
             hardware_id=self._identity.robot_id,

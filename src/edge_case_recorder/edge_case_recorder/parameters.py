@@ -14,7 +14,7 @@ class RecorderParameters:
          'goal_pose', 'policy/*', 'cmd_vel', 'joint_trajectory', 'teleop/cmd_vel', 'safety/*',
          'safety/estop/*', 'tf', 'tf_static', 'robot_description', 'diagnostics', '/clock'),
         'what is recorded: names, * stands for anything within one level; '
-        'safety/state and policy/status are always recorded')
+        'safety/state, policy/status and what the triggers read are always recorded')
     budgets: tuple[str, ...] = parameter(
         (), 'memory of single topics, as NAME=MB; the first pattern that fits counts')
     budget_mb: float = parameter(
@@ -24,7 +24,7 @@ class RecorderParameters:
     after_s: float = parameter(
         2.0, 'window after a trigger', minimum=0.0, maximum=600.0)
     triggers_file: str = parameter(
-        '', 'windows, intervals and priorities of single triggers (config/recorder/triggers.yaml)')
+        '', 'rules: changes to the built-in ones, and own ones (config/recorder/triggers.yaml)')
     fallbacks: tuple[str, ...] = parameter(
         ('onnx',), 'names of policies that count as fallbacks when they lead')
     spool_dir: str = parameter(

@@ -55,6 +55,15 @@ class Recording:
             known.extend(new)
             self._spool.update(self.folder, self._draft)
 
+    def extend(self, trigger: Trigger) -> None:
+        """The same rule again: the window now ends after this trigger's, and counts it."""
+        self.end_ns = max(self.end_ns, trigger.now_ns + trigger.after_ns)
+        self._draft['window']['end_ns'] = self.end_ns + self._to_utc_ns
+        values = self._draft['trigger']['values']
+        if 'merged' in values or len(values) < 64:
+            values['merged'] = str(int(values.get('merged', '0')) + 1)
+        self._spool.update(self.folder, self._draft)
+
     def is_due(self, now_ns: int) -> bool:
         return now_ns >= self.end_ns + SETTLE_NS
 

@@ -22,6 +22,8 @@ from edge_case_recorder.triggers import LaterReasons, Trigger
 
 _IDLE_S = 1.0
 _LOOK_NS = 2_000_000_000
+# A rule that merges and never rests begins a new case after so long.
+_LONGEST_MERGED_NS = 600_000_000_000
 
 
 class CaseRefused(RuntimeError):
@@ -52,9 +54,21 @@ class WorkerStatus:
 
 
 class _Begin(NamedTuple):
+    """extends: the open case of the same rule that grows instead, if it is still open."""
+
     trigger: Trigger
     draft: manifest.Manifest
     window: tuple[Cursor, list[Record]]
+    extends: str = ''
+
+
+@dataclass
+class _Growing:
+    """The newest case of a rule that merges: when it began, and when its window ends."""
+
+    case_id: str
+    begin_ns: int
+    end_ns: int
 
 
 class Worker:
@@ -82,6 +96,7 @@ class Worker:
         # Each counter has one writer: the executor's thread begins and refuses, this one ends.
         self._begun = 0
         self._refused = 0
+        self._growing: dict[str, _Growing] = {}
         self._ended = 0
         self._status = WorkerStatus()
         self._next_look_ns = 0
@@ -104,9 +119,11 @@ class Worker:
     def submit(self, trigger: Trigger, stamp_ns: int, models: Mapping[str, str]) -> str:
         """Begin a case; returns its id at once. stamp_ns: UTC of the trigger.
 
-        Raises CaseRefused when max_open cases are being written.
+        A trigger that merges, within the window of its rule's last case, makes that longer and
+        returns its id. Raises CaseRefused when max_open cases are being written.
         """
-        if self._begun - self._ended >= self._max_open:
+        extends = self._grown(trigger)
+        if not extends and self._begun - self._ended >= self._max_open:
             self._refused += 1
             raise CaseRefused(f'{trigger.cause}: {self._max_open} cases are being written already')
         self._begun += 1
@@ -115,8 +132,21 @@ class Worker:
                                software=self._identity.software, models=models)
         # Opened here and now: what the ring forgets from here on counts as lost.
         window = self._ring.open_window(trigger.now_ns - trigger.before_ns)
-        self._commands.put(_Begin(trigger, draft, window))
-        return draft['case_id']
+        self._commands.put(_Begin(trigger, draft, window, extends))
+        if trigger.merge and not extends:
+            self._growing[trigger.rule] = _Growing(draft['case_id'], trigger.now_ns,
+                                                   trigger.now_ns + trigger.after_ns)
+        return extends or draft['case_id']
+
+    def _grown(self, trigger: Trigger) -> str:
+        """The id of the case that this trigger makes longer, if there is one."""
+        known = self._growing.get(trigger.rule) if trigger.merge else None
+        end_ns = trigger.now_ns + trigger.after_ns
+        if known is None or trigger.now_ns > known.end_ns or \
+                end_ns - known.begin_ns > _LONGEST_MERGED_NS:
+            return ''
+        known.end_ns = max(known.end_ns, end_ns)
+        return known.case_id
 
     def add_reasons(self, later: LaterReasons) -> None:
         self._commands.put(later)
@@ -150,6 +180,11 @@ class Worker:
         return min(self._flush_s, max((due_ns - time.monotonic_ns()) / 1e9, 0.01))
 
     def _begin(self, begin: _Begin) -> None:
+        for recording in self._open:
+            if begin.extends and recording.case_id == begin.extends:
+                self._ended += 1   # it is no case of its own
+                self._guarded(recording, partial(recording.extend, begin.trigger))
+                return
         late = begin.window[0].start_ns < self._since_ns
         try:
             self._open.append(Recording(

@@ -8,7 +8,9 @@ from edge_case_recorder.bag import BagWriter, TopicInfo
 from edge_case_recorder.definitions import find_definition
 from edge_case_recorder.qos import Qos
 from edge_case_recorder.spool import Spool
+from edge_case_recorder.store import ObjectInfo, Store
 from edge_case_recorder.triggers import Trigger
+from edge_case_recorder.uploading.trouble import Item
 
 S = 1_000_000_000
 NOON_NS = 1_795_435_200_000_000_000   # 2026-11-23 12:00 UTC
@@ -71,3 +73,17 @@ def an_open_spool(root, **settings):
     spool = Spool(root, settings.pop('min_free_bytes', 0), **settings)
     spool.open()
     return spool
+
+
+def an_item(name: str, path: Path) -> Item:
+    """A file as an object to be."""
+    found = manifest.describe(path)
+    return Item(name, path, found['bytes'], found['crc32c'], 'application/octet-stream')
+
+
+def put(store: Store, name: str, path: Path) -> ObjectInfo:
+    """Send a file whole; what the store then has under the name."""
+    sending = store.sending(an_item(name, path))
+    while (found := sending.step()) is None:
+        pass
+    return found
