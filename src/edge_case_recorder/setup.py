@@ -6,7 +6,7 @@ setup(
     name=package_name,
     version='0.1.0',
     packages=find_packages(exclude=['test']),
-    package_data={package_name: ['schemas/*.json']},
+    package_data={package_name: ['schemas/*.json', 'report/*.html.j2']},
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
@@ -20,6 +20,8 @@ setup(
     license='Apache-2.0',
     entry_points={
         'console_scripts': [
+            'case_report = edge_case_recorder.report.command:main',
+            'cases = edge_case_recorder.cases:main',
             'edge_case_recorder = edge_case_recorder.node:main',
             'replay_triggers = edge_case_recorder.trigger_replay:main',
             'uploader = edge_case_recorder.uploader:main',

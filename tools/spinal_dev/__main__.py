@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     verb('launch', _launch, 'launch TARGET [name:=value ..]: ros2 launch of one target')
     verb('replay', _replay, 'replay FILE: a bag or a lidar log through the reflex; --policy, or '
          '--triggers RULES')
+    verb('cases', _cases, 'cases [--spool DIR] [--watch | --json]: what is spooled, sent, failed')
     verb('triton', _triton, 'a real Triton on this CPU: [--model NAME | --embodiment FILE]')
     verb('train', _train, 'train the repository\'s own policy again, with its report')
     verb('shell', _shell, 'a shell with ROS and the workspace sourced, or one command in it')
@@ -119,6 +120,10 @@ def _replay(options: argparse.Namespace) -> int:
     rules = any(each.split('=')[0] == '--triggers' for each in options.rest)
     module = 'edge_case_recorder.trigger_replay' if rules else 'bringup.replay'
     return _become([python('ros'), '-m', module, *options.rest], _prepared())
+
+
+def _cases(options: argparse.Namespace) -> int:
+    return _become([python('ros'), '-m', 'edge_case_recorder.cases', *options.rest], _prepared())
 
 
 def _triton(options: argparse.Namespace) -> int:

@@ -33,6 +33,11 @@ def budget(topic: str, patterns: Sequence[tuple[str, int]], default_bytes: int) 
     return next((size for pattern, size in patterns if matches(pattern, topic)), default_bytes)
 
 
+def rate_limit(topic: str, patterns: Sequence[tuple[str, float]]) -> float:
+    """Hz of a topic's limit: the first pattern that fits, else 0 for none."""
+    return next((rate for pattern, rate in patterns if matches(pattern, topic)), 0.0)
+
+
 def latched_depth(type_name: str, transient_local: bool) -> int:
     """How many messages of a topic stay current for a late subscriber; 0 for a volatile one."""
     return _LATCHED_DEPTHS.get(type_name, 1) if transient_local else 0

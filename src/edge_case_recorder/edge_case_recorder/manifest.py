@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +23,7 @@ from jsonschema.exceptions import best_match
 
 from edge_case_recorder.bag import BagSummary
 from edge_case_recorder.durable import write_durably
+from edge_case_recorder.losses import Losses
 
 SCHEMA_VERSION = 1
 MANIFEST = 'manifest.json'
@@ -34,6 +36,19 @@ Manifest = dict[str, Any]
 
 class ManifestError(ValueError):
     """A manifest is missing or breaks the schema; the message names the file, the key, the rule."""
+
+
+@dataclass(frozen=True)
+class Arrivals:
+    """What never came of a topic in the window, and what a rate limit left out of it."""
+
+    losses: Losses
+    rate_limit_hz: float | None
+    skipped: int
+
+    def entry(self) -> dict[str, int | float | None]:
+        return {'lost_estimated': self.losses.estimated, 'lost_counted': self.losses.counted,
+                'rate_limit_hz': self.rate_limit_hz, 'skipped': self.skipped}
 
 
 def case_id(robot_id: str, stamp_ns: int, cause: str) -> str:
@@ -50,14 +65,16 @@ def object_folder(manifest: Mapping[str, Any]) -> str:
 
 
 def complete(draft: Mapping[str, Any], folder: Path, bag: BagSummary, *,
-             lost: Mapping[str, int], truncated_by: str = '', recovered: bool = False) -> Manifest:
+             lost: Mapping[str, int], truncated_by: str = '', recovered: bool = False,
+             arrivals: Mapping[str, Arrivals] | None = None) -> Manifest:
     """The manifest of a case whose bag lies finished in folder.
 
     lost: messages that were received in the window and are not in the bag, per topic.
+    arrivals: what else is known of a topic; nothing is after a crash.
     truncated_by: why the window ends early, empty if it does not.
     """
     names = [topic.name for topic, _, _ in bag.topics.values()]
-    topics = [{
+    topics: list[dict[str, Any]] = [{
         'name': topic.name, 'type': topic.type, 'type_hash': topic.type_hash,
         'has_definition': bool(topic.definition), 'messages': messages, 'bytes': size,
         'lost_in_ring': lost.get(topic.name, 0),
@@ -65,6 +82,9 @@ def complete(draft: Mapping[str, Any], folder: Path, bag: BagSummary, *,
     topics += [{'name': name, 'type': '', 'type_hash': '', 'has_definition': False, 'messages': 0,
                 'bytes': 0, 'lost_in_ring': count}
                for name, count in lost.items() if name not in names]
+    for entry in topics:
+        if arrivals and entry['name'] in arrivals:
+            entry |= arrivals[entry['name']].entry()
     window = dict(draft['window'], recorded_start_ns=bag.start_ns, recorded_end_ns=bag.end_ns,
                   truncated_by=truncated_by, complete=not truncated_by and not any(lost.values()))
     return check(dict(

@@ -32,7 +32,7 @@ from edge_case_recorder.bag import TopicInfo
 from edge_case_recorder.definitions import DefinitionError
 from edge_case_recorder.health import INACTIVE, health
 from edge_case_recorder.manifest import ROBOT_ID
-from edge_case_recorder.parameters import RecorderParameters, budgets, versions
+from edge_case_recorder.parameters import RecorderParameters, budgets, rates, versions
 from edge_case_recorder.publishers import offer, topic_info
 from edge_case_recorder.ring import Ring
 from edge_case_recorder.rule_topics import RuleTopics
@@ -79,6 +79,8 @@ class EdgeCaseRecorder(LifecycleNode):
         self._recorded = (*self._statuses, *map(self._pattern, self._settings.topics))
         self._budget_patterns = [(self._pattern(name), size)
                                  for name, size in self._budgets.patterns]
+        self._rate_patterns = [(self._pattern(name), rate_hz)
+                               for name, rate_hz in rates(self._settings)]
         self._spool: Spool | None = None
         self._worker: Worker | None = None
         self._kept: list[tuple[Any, Any]] = []
@@ -107,7 +109,8 @@ class EdgeCaseRecorder(LifecycleNode):
                 if parameters.triggers_file
                 else default_rules(parameters.before_s, parameters.after_s))
             spool = Spool(Path(parameters.spool_dir).expanduser().resolve(),
-                          parameters.min_free_bytes, self.get_logger().warning)
+                          parameters.min_free_bytes, self.get_logger().warning,
+                          evict_unsent=parameters.evict_unsent)
             spool.open()
         except (ParameterError, RulesError, SpoolError) as error:
             self.get_logger().error(str(error))
@@ -241,7 +244,8 @@ class EdgeCaseRecorder(LifecycleNode):
             self.destroy_subscription(known[1])
         self._ring.add_topic(
             topic, graph.budget(topic, self._budget_patterns, self._budgets.default_bytes),
-            graph.latched_depth(types[0], wanted.transient_local))
+            graph.latched_depth(types[0], wanted.transient_local),
+            graph.rate_limit(topic, self._rate_patterns))
         self._listening[topic] = (wanted, self.create_subscription(
             message_type, topic, self._receiver(topic, message_type), self._profile(wanted),
             raw=True))

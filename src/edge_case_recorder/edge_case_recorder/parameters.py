@@ -19,6 +19,9 @@ class RecorderParameters:
         (), 'memory of single topics, as NAME=MB; the first pattern that fits counts')
     budget_mb: float = parameter(
         32.0, 'memory of each other topic, megabytes', minimum=0.01, maximum=16_000.0)
+    rates: tuple[str, ...] = parameter(
+        (), 'rate limits of single topics, as NAME=HZ: the rest is left out before it is stored, '
+        'and counted as skipped; never of latched topics')
     before_s: float = parameter(
         5.0, 'window before a trigger', minimum=0.0, maximum=600.0)
     after_s: float = parameter(
@@ -37,6 +40,9 @@ class RecorderParameters:
     min_free_bytes: int = parameter(
         1_000_000_000, 'free space on the disk that is never touched', minimum=0,
         maximum=2**62)
+    evict_unsent: bool = parameter(
+        False, 'whether a full disk may cost cases that are not uploaded: the least important '
+        'first, then the oldest')
     compression: str = parameter(
         'zstd', 'of chunks in a bag', choices=('zstd', 'lz4', 'none'))
     max_open_cases: int = parameter(
@@ -74,6 +80,21 @@ def budgets(parameters: RecorderParameters) -> Budgets:
             raise ParameterError(f'parameter budgets: {entry!r}: must be NAME=MB, 0.01 to 16000')
         found.append((name, int(megabytes * _MB)))
     return Budgets(tuple(found), int(parameters.budget_mb * _MB))
+
+
+def rates(parameters: RecorderParameters) -> tuple[tuple[str, float], ...]:
+    """Patterns and Hz; raises ParameterError naming the entry."""
+    found = []
+    for entry in parameters.rates:
+        name, value = _pair('rates', entry)
+        try:
+            rate_hz = float(value)
+        except ValueError:
+            rate_hz = -1.0
+        if not 0.01 <= rate_hz <= 10_000.0:
+            raise ParameterError(f'parameter rates: {entry!r}: must be NAME=HZ, 0.01 to 10000')
+        found.append((name, rate_hz))
+    return tuple(found)
 
 
 def versions(parameters: RecorderParameters) -> dict[str, str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edge_case_recorder import manifest
 from edge_case_recorder.bag import BagWriter, TopicInfo
+from edge_case_recorder.losses import Losses, LossMeter
 from edge_case_recorder.ring import Cursor, Record, Ring
 from edge_case_recorder.spool import Spool
 from edge_case_recorder.triggers import Trigger
@@ -40,6 +41,7 @@ class Recording:
         self._to_utc_ns = draft['trigger']['stamp_ns'] - trigger.now_ns
         self._truncated_by = truncated_by
         self._cursor, self._front = window
+        self._meter = LossMeter()
         self.folder: Path = spool.begin(draft)
         self._bag = BagWriter(self.folder, draft['case_id'], compression)
 
@@ -79,6 +81,7 @@ class Recording:
             self._write(record, log_ns=self._cursor.start_ns)
         for record in records:
             self._write(record, log_ns=record.now_ns)
+            self._meter.see(self._topics[record.topic], record)
         if front or records:
             self._bag.flush()
 
@@ -90,9 +93,21 @@ class Recording:
             'case_id': self.case_id, 'cause': self._draft['cause'],
             'reasons': ','.join(self._draft['reasons']), 'robot_id': self._draft['robot']['id']})
         content = manifest.complete(self._draft, self.folder, summary, lost=self._cursor.lost,
-                                    truncated_by=truncated_by or self._truncated_by)
+                                    truncated_by=truncated_by or self._truncated_by,
+                                    arrivals=self._arrivals())
         self._spool.commit(self.folder, content)
         return content
+
+    def _arrivals(self) -> dict[str, manifest.Arrivals]:
+        limits, cursor = self._ring.rate_limits(), self._cursor
+        found = {}
+        for name in tuple(self._topics):
+            skipped, skipped_ns = cursor.skipped.get(name, 0), cursor.skipped_ns.get(name, [])
+            # Where the ring itself dropped some, the stamps that are left show its loss.
+            knows_all = not cursor.lost.get(name) and skipped == len(skipped_ns)
+            losses = self._meter.losses(name, skipped_ns) if knows_all else Losses()
+            found[name] = manifest.Arrivals(losses, limits.get(name), skipped)
+        return found
 
     def abandon(self) -> None:
         """Leave the folder as it is: the next start recovers what is on the disk."""

@@ -3,6 +3,7 @@
 Each topic has a budget of its own, so a camera cannot push joint states out. Latched topics keep
 what was current when the ring forgets it, so that a window can begin with it. A window is read
 with a cursor while messages still arrive, and counts exactly what it should have held and does not.
+A topic with a rate limit leaves messages out before they are stored, and knows how many.
 """
 
 import threading
@@ -17,6 +18,7 @@ from typing import NamedTuple
 RECORD_OVERHEAD_BYTES = 128
 # Stamps of what a budget pushed out are kept, to count the loss of a window that opens later.
 _MAX_EVICTED_STAMPS = 65_536
+_S = 1_000_000_000
 
 
 class Record(NamedTuple):
@@ -30,7 +32,8 @@ class Record(NamedTuple):
 @dataclass(frozen=True)
 class TopicCounts:
     """Since the topic was added. Expired messages had had their time; evicted and oversize are
-    losses: pushed out by the topic's own budget, or larger than the whole of it."""
+    losses: pushed out by the topic's own budget, or larger than the whole of it. Skipped ones were
+    left out on purpose, by the topic's rate limit."""
 
     received: int
     received_bytes: int
@@ -39,15 +42,22 @@ class TopicCounts:
     oversize: int
     held: int
     held_bytes: int
+    skipped: int = 0
 
 
 @dataclass
 class Cursor:
-    """Where one window stands in each topic, and how many of its messages it never got."""
+    """Where one window stands in each topic, and how many of its messages it never got.
+
+    skipped: left out by a rate limit; skipped_ns: when these arrived, as far as still known.
+    """
 
     start_ns: int
     next_index: dict[str, int] = field(default_factory=dict)
+    next_skipped: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    skipped_ns: dict[str, list[int]] = field(default_factory=dict)
 
     def lose(self, topic: str, count: int) -> None:
         if count:
@@ -57,17 +67,22 @@ class Cursor:
 class _Topic:
     """One topic's messages under consecutive indices, the oldest at the left.
 
-    A message that is larger than the budget leaves its stamp and no data.
+    A message that is larger than the budget leaves its stamp and no data. So does one that the
+    rate limit leaves out, under indices of its own.
     """
 
-    def __init__(self, limit: int, depth: int) -> None:
+    def __init__(self, limit: int, depth: int, rate_hz: float) -> None:
         self.limit = limit
         self.depth = depth
+        self.rate_hz = rate_hz
+        self.due_ns = 0
+        self.skipped_ns: deque[int] = deque()
+        self.skipped = 0
         self.records: deque[tuple[int, bytes | None]] = deque()
         self.latched: deque[tuple[int, bytes]] = deque()
         self.evicted_ns: deque[int] = deque(maxlen=_MAX_EVICTED_STAMPS)
         self.bytes = 0
-        self.received = 0
+        self.received = 0   # without the skipped: indices count from it
         self.received_bytes = 0
         self.expired = 0
         self.evicted = 0
@@ -76,6 +91,35 @@ class _Topic:
     @property
     def first_index(self) -> int:
         return self.received - len(self.records)
+
+    @property
+    def limited_hz(self) -> float:
+        """Each latched message may be the only one of its kind: they are never left out."""
+        return 0.0 if self.depth else self.rate_hz
+
+    def is_due(self, now_ns: int) -> bool:
+        """Whether the rate limit takes a message now. Turns are on a grid, so that 30 Hz limited
+        to 20 Hz gives 20 and not 15; a turn that nobody used for a period is forgotten."""
+        period_ns = int(_S / self.limited_hz) if self.limited_hz else 0
+        if now_ns < self.due_ns and period_ns:
+            return False
+        self.due_ns = (self.due_ns if now_ns < self.due_ns + period_ns else now_ns) + period_ns
+        return True
+
+    def skip(self, now_ns: int, data: bytes) -> None:
+        self.skipped += 1
+        self.received_bytes += len(data)
+        self.skipped_ns.append(now_ns)
+
+    def take_skipped(self, topic: str, cursor: Cursor, until_ns: int) -> None:
+        wanted = cursor.next_skipped.get(topic, 0)
+        first = self.skipped - len(self.skipped_ns)
+        stop = max(first + bisect_right(self.skipped_ns, until_ns), wanted)
+        if stop > wanted:
+            cursor.skipped[topic] = cursor.skipped.get(topic, 0) + stop - wanted
+            cursor.skipped_ns.setdefault(topic, []).extend(
+                islice(self.skipped_ns, max(wanted - first, 0), stop - first))
+            cursor.next_skipped[topic] = stop
 
     def push(self, now_ns: int, data: bytes) -> None:
         self.received += 1
@@ -97,6 +141,8 @@ class _Topic:
             self.expired += 1
         while self.evicted_ns and self.evicted_ns[0] < before_ns:
             self.evicted_ns.popleft()
+        while self.skipped_ns and self.skipped_ns[0] < before_ns:
+            self.skipped_ns.popleft()
 
     def before(self, start_ns: int) -> int:
         """How many of the held messages are older."""
@@ -132,15 +178,19 @@ class Ring:
         self._topics: dict[str, _Topic] = {}
         self._lock = threading.Lock()
 
-    def add_topic(self, topic: str, budget_bytes: int, latched_depth: int = 0) -> None:
+    def add_topic(self, topic: str, budget_bytes: int, latched_depth: int = 0,
+                  rate_hz: float = 0.0) -> None:
         """Take in a topic; so many of its last distinct messages stay current for ever.
 
-        Adding it again changes that depth only: what it holds stays.
+        rate_hz: at most so many messages a second are kept (one more in any single second); 0 for
+        all of them, and of no effect on a latched topic. Adding a topic again changes the depth
+        only: what it holds stays.
         """
         if budget_bytes <= RECORD_OVERHEAD_BYTES:
             raise ValueError(f'{topic}: a budget of {budget_bytes} bytes holds no message')
         with self._lock:
-            entry = self._topics.setdefault(topic, _Topic(budget_bytes, latched_depth))
+            entry = self._topics.setdefault(
+                topic, _Topic(budget_bytes, latched_depth, rate_hz))
             entry.depth = latched_depth
 
     def append(self, topic: str, now_ns: int, data: bytes) -> None:
@@ -148,7 +198,10 @@ class Ring:
         entry = self._topics[topic]
         with self._lock:
             entry.expire(now_ns - self._keep_ns)
-            entry.push(now_ns, data)
+            if entry.rate_hz and not entry.is_due(now_ns):
+                entry.skip(now_ns, data)
+            else:
+                entry.push(now_ns, data)
 
     def expire(self, now_ns: int) -> None:
         """Forget what is too old in silent topics too; call it about once a second."""
@@ -163,6 +216,8 @@ class Ring:
         with self._lock:
             for topic, entry in self._topics.items():
                 cursor.next_index[topic] = entry.first_index + entry.before(start_ns)
+                cursor.next_skipped[topic] = (entry.skipped - len(entry.skipped_ns)
+                                              + bisect_left(entry.skipped_ns, start_ns))
                 cursor.lose(topic, sum(stamp >= start_ns for stamp in entry.evicted_ns))
                 if entry.depth:
                     front += [Record(topic, *record) for record in entry.current_at(start_ns)]
@@ -185,15 +240,22 @@ class Ring:
                     else:
                         taken.append(Record(topic, stamp, data))
                 cursor.next_index[topic] = first + stop
+                entry.take_skipped(topic, cursor, until_ns)
         taken.sort(key=lambda record: record.now_ns)
         return taken
 
     def counts(self) -> Mapping[str, TopicCounts]:
         with self._lock:
-            return {topic: TopicCounts(entry.received, entry.received_bytes, entry.expired,
-                                       entry.evicted, entry.oversize, len(entry.records),
-                                       entry.bytes)
+            return {topic: TopicCounts(entry.received + entry.skipped, entry.received_bytes,
+                                       entry.expired, entry.evicted, entry.oversize,
+                                       len(entry.records), entry.bytes, entry.skipped)
                     for topic, entry in self._topics.items()}
+
+    def rate_limits(self) -> Mapping[str, float]:
+        """Hz of the topics that have a limit."""
+        with self._lock:
+            return {topic: entry.limited_hz for topic, entry in self._topics.items()
+                    if entry.limited_hz}
 
 
 def _stamp(record: tuple[int, bytes | None]) -> int:

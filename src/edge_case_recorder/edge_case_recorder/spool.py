@@ -5,16 +5,19 @@
       + uploaded.json      in the bucket, checksums equal
       + failed.json        cannot be uploaded as it is; says why; stays until a person looks
     <case id>.broken/      cut short by a crash before anything was readable; says why
-    <case id>.evicted/     being removed: it was uploaded, and room was needed
+    <case id>.evicted/     being removed, as room was needed; no case any more
+    evictions.jsonl        what was removed, and why (evictions.py)
 
 The recorder alone makes and removes folders (one recorder a spool: it holds `.lock`); the uploader
-only adds its two marks. What is recorded and not uploaded is never removed.
+only adds its two marks. What is recorded and not uploaded is never removed, unless the recorder was
+told to (evict_unsent).
 """
 
 import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,11 +26,13 @@ from typing import Any
 
 from edge_case_recorder import manifest
 from edge_case_recorder.durable import fsync_folder, rename_durably, write_durably
+from edge_case_recorder.evictions import Candidate, Eviction, EvictionLog, order, size_of
 from edge_case_recorder.recovery import rebuild
 
 DRAFT = 'draft.json'
 UPLOADED = 'uploaded.json'
 FAILED = 'failed.json'
+_HIGHEST_PRIORITY = 100
 _PARTIAL, _BROKEN, _EVICTED, _REBUILT = '.partial', '.broken', '.evicted', 'rebuilt'
 
 
@@ -41,6 +46,9 @@ class State(StrEnum):
     UPLOADED = 'uploaded'
     FAILED = 'failed'
     BROKEN = 'broken'
+
+
+_RECORDED = (State.RECORDED, State.UPLOADED, State.FAILED)
 
 
 @dataclass(frozen=True)
@@ -65,16 +73,19 @@ class Spool:
     """One recorder's spool. Not thread-safe: everything but `root` belongs to one thread.
 
     min_free_bytes: the recorder never writes below this much free space on the disk.
+    evict_unsent: whether cases that are not uploaded may be removed for newer ones.
     """
 
     def __init__(self, root: Path, min_free_bytes: int,
                  log: Callable[[str], None] = lambda _: None,
                  free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
-                 ) -> None:
+                 evict_unsent: bool = False) -> None:
         self.root = root
         self._min_free_bytes = min_free_bytes
         self._log = log
         self._free_bytes = free_bytes
+        self._evict_unsent = evict_unsent
+        self._evictions = EvictionLog(root)
         self._lock = -1
 
     def open(self) -> None:
@@ -119,22 +130,25 @@ class Spool:
         return self._free_bytes(self.root) - self._min_free_bytes
 
     def make_room(self, wanted_bytes: int) -> bool:
-        """Whether so much may be written; uploaded cases make way for it, the oldest first."""
+        """Whether so much may be written; cases make way for it in the order of `evictions`."""
         if self.free_bytes() >= wanted_bytes:
             return True
-        for case in cases(self.root):
+        known = {case.id: (case, _priority(case.folder) if self._evict_unsent else 0)
+                 for case in cases(self.root) if case.state in _RECORDED}
+        for case_id in order((Candidate(case_id, priority, case.state is State.UPLOADED)
+                              for case_id, (case, priority) in known.items()),
+                             self._evict_unsent):
             if self.free_bytes() >= wanted_bytes:
                 return True
-            if case.state is State.UPLOADED:
-                self._log(f'removed {case.id} from the spool: uploaded, and the disk is near '
-                          'its floor')
-                self._evict(case.folder)
+            self._evict(known[case_id][0])
         return self.free_bytes() >= wanted_bytes
 
     def recover(self) -> Iterator[manifest.Manifest]:
         """Finish what a crash left; yields the manifest of each case that is recorded by it."""
         for leftover in self.root.glob('*' + _EVICTED):
-            shutil.rmtree(leftover, ignore_errors=True)
+            name = leftover.name.removesuffix(_EVICTED)
+            self._remove(leftover, State.UPLOADED if (leftover / UPLOADED).exists()
+                         else State.RECORDED, is_logged=self._evictions.has(name))
         for folder in sorted(self.root.glob('*' + _PARTIAL)):
             try:
                 content = self._recover(folder)
@@ -201,10 +215,34 @@ class Spool:
         rename_durably(folder, final)
         return final
 
-    def _evict(self, folder: Path) -> None:
-        doomed = folder.with_name(folder.name + _EVICTED)
-        rename_durably(folder, doomed)
+    def _evict(self, case: SpooledCase) -> None:
+        doomed = case.folder.with_name(case.folder.name + _EVICTED)
+        rename_durably(case.folder, doomed)
+        self._remove(doomed, case.state, is_logged=False)
+
+    def _remove(self, doomed: Path, state: State, is_logged: bool) -> None:
+        """Say durably what goes, then let it go; a crash between leaves a leftover for recover."""
+        name = doomed.name.removesuffix(_EVICTED)
+        if is_logged:
+            shutil.rmtree(doomed, ignore_errors=True)
+            return
+        why = f'{state}, and the disk is near its floor'
+        self._log(f'removed {name} from the spool: {why}')
+        try:
+            eviction = Eviction(time.time_ns(), name, _priority(doomed), str(state),
+                                size_of(doomed), why)
+            self._evictions.write(eviction)
+        except OSError as error:
+            self._log(f'the removal of {name} is not in {self.root}/evictions.jsonl: {error}')
         shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _priority(folder: Path) -> int:
+    """Of a recorded case; the highest where its manifest does not say."""
+    try:
+        return int(manifest.read(folder)['trigger']['priority'])
+    except manifest.ManifestError:
+        return _HIGHEST_PRIORITY
 
 
 def _cases(root: Path) -> Iterator[SpooledCase]:
@@ -213,6 +251,8 @@ def _cases(root: Path) -> Iterator[SpooledCase]:
     except FileNotFoundError:
         return
     for folder in folders:
+        if folder.name.endswith(_EVICTED):
+            continue
         if folder.name.endswith(_PARTIAL):
             yield SpooledCase(folder.name.removesuffix(_PARTIAL), State.PARTIAL, folder)
         elif folder.name.endswith(_BROKEN):

@@ -5,6 +5,7 @@ goes on within the object, at most one chunk is sent again, and a name that is t
 content counts as sent. The manifest goes last and is the commit mark.
 
     uploader --spool DIR --bucket gs://name/prefix [--limit BYTES_PER_S] [--schedule FILE]
+             [--metrics PORT]
 """
 
 import argparse
@@ -13,12 +14,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge_case_recorder.spool import State, cases
 from edge_case_recorder.store import StoreError, open_store
-from edge_case_recorder.uploading.carrier import Carrier, Uploader
+from edge_case_recorder.uploading.carrier import Carrier, Step, Uploader
 from edge_case_recorder.uploading.pace import TokenBucket
 from edge_case_recorder.uploading.schedule import Schedule, ScheduleError, read_schedule
 from edge_case_recorder.uploading.status import StatusFile
@@ -42,7 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'uploader: {error}', file=sys.stderr)
         return 2
     carrier = Carrier(options.spool, store, schedule)
-    uploader = Uploader(carrier, stop, on_step=StatusFile(carrier).wrote)
+    told: list[Callable[[Step], None]] = [StatusFile(carrier).wrote]
+    if options.metrics:
+        try:
+            told.append(_meters(carrier, options.metrics, options.limit))
+        except (ImportError, OSError, ValueError) as error:
+            print(f'uploader: --metrics {options.metrics}: {error}', file=sys.stderr)
+            return 2
+    uploader = Uploader(carrier, stop, on_step=lambda step: _tell(told, step))
     if not options.once:
         _log.info('carrying %s to %s', options.spool, store.url)
         uploader.watch(max(options.poll, 0.05))
@@ -50,6 +58,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     uploader.upload_all()
     return 1 if any(case.state in (State.RECORDED, State.FAILED)
                     for case in cases(options.spool)) else 0
+
+
+def _tell(listeners: Sequence[Callable[[Step], None]], step: Step) -> None:
+    for listener in listeners:
+        listener(step)
+
+
+def _meters(carrier: Carrier, where: str, limit: float | None) -> Callable[[Step], None]:
+    """Serve meters at PORT of loopback or HOST:PORT; what has to be told of each step."""
+    try:
+        from edge_case_recorder.uploading.metrics import LOOPBACK, Meters
+    except ModuleNotFoundError as error:
+        if error.name != 'prometheus_client':
+            raise
+        raise ImportError('the Python package prometheus_client is not installed') from None
+    host, _, port = where.rpartition(':')
+    if not port.isdecimal():
+        raise ValueError('must be PORT or HOST:PORT')
+    meters = Meters(carrier, limit)
+    host = host.strip('[]') or LOOPBACK
+    _log.info('metrics at http://%s:%d/metrics', host, meters.serve(host, int(port)))
+    return meters.wrote
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -61,6 +91,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--limit', type=float, metavar='BYTES_PER_S', help='cap of what is sent')
     parser.add_argument('--schedule', type=Path, metavar='FILE',
                         help='when which priority may go (YAML; see README)')
+    parser.add_argument('--metrics', metavar='PORT',
+                        help='serve Prometheus meters at this port of loopback, or at HOST:PORT')
     # ros2 launch may add --ros-args to a node's command line; this is no node.
     return parser.parse_args(_without_ros_arguments(arguments))
 

@@ -347,9 +347,23 @@ def test_a_kill_within_a_window_is_recovered_by_the_next_start(robot, tmp_path):
     assert len(scans(spool / content['case_id'])) > BEFORE_S * SCAN_HZ * 0.9
 
 
+def test_a_rate_limit_holds_for_the_topics_that_it_names(robot, tmp_path):
+    with active_recorder(robot, tmp_path / 'spool', '-p', "rates:=['sca*=10']"):
+        robot.call(robot.mark, Trigger.Request())
+        content = robot.wait_for_cases(1)
+        topics = {topic['name']: topic for topic in content['topics']}
+        assert content['window']['complete']
+        assert topics['/scan']['rate_limit_hz'] == 10.0
+        assert topics['/scan']['messages'] <= 10 * (BEFORE_S + AFTER_S) + 2
+        received = topics['/scan']['messages'] + topics['/scan']['skipped']
+        assert received > 0.8 * (BEFORE_S + AFTER_S) * SCAN_HZ
+        assert topics['/safety/state']['rate_limit_hz'] is None
+        assert topics['/safety/state']['skipped'] == 0
+
+
 @pytest.mark.parametrize(('name', 'value'), [
     ('compression', 'rar'), ('robot_id', 'a/b'), ('topics', ['a b']), ('topics', ['scan//x']),
-    ('budgets', ['scan']), ('before_s', -1.0), ('versions', ['new'])])
+    ('budgets', ['scan']), ('rates', ['scan=0']), ('before_s', -1.0), ('versions', ['new'])])
 def test_a_wrong_parameter_is_refused_by_name(robot, name, value):
     with pytest.raises(ParameterError, match=f'parameter {name}'):
         EdgeCaseRecorder(context=robot.context,
