@@ -21,13 +21,12 @@ is held against that at the end. An input that breaks a rule is written to `--sa
 tests/corpus/reflex keeps such inputs, and test_fuzz.py replays them.
 """
 
-import argparse
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import fuzz_command
 import psutil
 from fuzz_robot import Subject, subjects
 
@@ -74,17 +73,8 @@ def fuzz(seed: int, number: int, save: Path | None = None) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--inputs', type=int, default=100_000)
-    parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--save', type=Path, help='a folder for an input that breaks a rule')
-    arguments = parser.parse_args()
-    shown = fuzz(arguments.seed, arguments.inputs, arguments.save)
-    for name, value in shown.items():
-        print(f'{name}: {value}')
-    if shown['rss_growth_mb'] > MOST_GROWTH_MB:
-        sys.exit('broken: the resident memory has grown')
-    print('no exception, no rule broken')
+    fuzz_command.run(__doc__.partition('\n')[0], fuzz, inputs=100_000,
+                     most_growth_mb=MOST_GROWTH_MB)
 
 
 if __name__ == '__main__':

@@ -17,7 +17,6 @@ is a whole rules file, damaged as text, and every tenth a message definition. Th
 At the end the process must not have grown. An input that breaks a rule is written to `--save`.
 """
 
-import argparse
 import math
 import sys
 import time
@@ -28,6 +27,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import fuzz_command
 import psutil
 
 from edge_case_recorder.rules import RulesError, default_rules, parse_rules
@@ -303,17 +303,8 @@ def fuzz(seed: int, number: int, save: Path | None = None) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--inputs', type=int, default=50_000)
-    parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--save', type=Path, help='a folder for an input that breaks a rule')
-    arguments = parser.parse_args()
-    shown = fuzz(arguments.seed, arguments.inputs, arguments.save)
-    for name, value in shown.items():
-        print(f'{name}: {value}')
-    if shown['rss_growth_mb'] > MOST_GROWTH_MB:
-        sys.exit('broken: the resident memory has grown')
-    print('no exception, no rule broken')
+    fuzz_command.run(__doc__.partition('\n')[0], fuzz, inputs=50_000,
+                     most_growth_mb=MOST_GROWTH_MB)
 
 
 if __name__ == '__main__':

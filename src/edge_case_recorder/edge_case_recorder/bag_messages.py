@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcap.reader import make_reader
+from mcap.reader import SeekingReader
 from mcap.records import Channel, Message, Schema
+
+# A chunk is unpacked whole: a small file must not become all of the memory.
+_MAX_CHUNK_BYTES = 1 << 30
 
 
 class BagError(ValueError):
@@ -72,7 +75,15 @@ class Bag:
     def _read(self, file: Path) -> Iterator[tuple[Schema, Channel, Message]]:
         try:
             with open(file, 'rb') as stream:
-                for schema, channel, message in make_reader(stream).iter_messages():
+                reader = SeekingReader(stream, validate_crcs=True,
+                                       record_size_limit=_MAX_CHUNK_BYTES)
+                summary = reader.get_summary()
+                if summary is None:
+                    raise ValueError('it has no summary')
+                if any(index.uncompressed_size > _MAX_CHUNK_BYTES
+                       for index in summary.chunk_indexes):
+                    raise ValueError(f'it has a chunk of more than {_MAX_CHUNK_BYTES} bytes')
+                for schema, channel, message in reader.iter_messages():
                     if schema is not None and channel.message_encoding == 'cdr':
                         yield schema, channel, message
         except Exception as error:   # of the reader, and of each decompressor that it knows

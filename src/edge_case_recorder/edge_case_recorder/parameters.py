@@ -69,37 +69,35 @@ class Budgets:
 
 def budgets(parameters: RecorderParameters) -> Budgets:
     """Raises ParameterError naming the entry."""
-    found = []
-    for entry in parameters.budgets:
-        name, value = _pair('budgets', entry)
-        try:
-            megabytes = float(value)
-        except ValueError:
-            megabytes = -1.0
-        if not 0.01 <= megabytes <= 16_000.0:
-            raise ParameterError(f'parameter budgets: {entry!r}: must be NAME=MB, 0.01 to 16000')
-        found.append((name, int(megabytes * _MB)))
-    return Budgets(tuple(found), int(parameters.budget_mb * _MB))
+    found = _amounts('budgets', parameters.budgets, 'MB', 16_000)
+    return Budgets(tuple((name, int(megabytes * _MB)) for name, megabytes in found),
+                   int(parameters.budget_mb * _MB))
 
 
 def rates(parameters: RecorderParameters) -> tuple[tuple[str, float], ...]:
     """Patterns and Hz; raises ParameterError naming the entry."""
-    found = []
-    for entry in parameters.rates:
-        name, value = _pair('rates', entry)
-        try:
-            rate_hz = float(value)
-        except ValueError:
-            rate_hz = -1.0
-        if not 0.01 <= rate_hz <= 10_000.0:
-            raise ParameterError(f'parameter rates: {entry!r}: must be NAME=HZ, 0.01 to 10000')
-        found.append((name, rate_hz))
-    return tuple(found)
+    return _amounts('rates', parameters.rates, 'HZ', 10_000)
 
 
 def versions(parameters: RecorderParameters) -> dict[str, str]:
     """Raises ParameterError naming the entry."""
     return dict(_pair('versions', entry) for entry in parameters.versions)
+
+
+def _amounts(parameter_name: str, entries: tuple[str, ...], unit: str,
+             most: int) -> tuple[tuple[str, float], ...]:
+    found = []
+    for entry in entries:
+        name, value = _pair(parameter_name, entry)
+        try:
+            amount = float(value)
+        except ValueError:
+            amount = -1.0
+        if not 0.01 <= amount <= most:
+            raise ParameterError(f'parameter {parameter_name}: {entry!r}: must be NAME={unit}, '
+                                 f'0.01 to {most}')
+        found.append((name, amount))
+    return tuple(found)
 
 
 def _pair(parameter_name: str, entry: str) -> tuple[str, str]:

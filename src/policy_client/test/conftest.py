@@ -66,6 +66,20 @@ def running_triton(triton_environment, repository, tmp_path_factory):
         yield server
 
 
+@pytest.fixture(scope='module')
+def world():
+    """A drive in a virtual world, with all that its client told (of the replay's tests)."""
+    from replay_scene import driven
+    return driven()
+
+
+@pytest.fixture
+def replayed(tmp_path, capsys):
+    """Runs the replay of a bag as a person does: (status, figures, what it printed)."""
+    from replay_scene import Replayer
+    return Replayer(tmp_path, capsys)
+
+
 @pytest.fixture
 def triton(running_triton):
     """A ready server that serves the model as it is; whatever a test did to it is undone after."""

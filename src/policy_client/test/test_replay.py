@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_scene import AMR, CONFIG, MS, model
 from replay_arm import ARM, COMMAND, ArmWorld
-from replay_scene import Replayer, RosWorld, driven, exchanges_of, refusal, told, write_bag
+from replay_scene import RosWorld, exchanges_of, refusal, told, write_bag
 from test_pilot import CLOUD, STAMPS, good
 
 from policy_client import embodiment_file, feedback, messages
@@ -24,16 +24,6 @@ from policy_client.replay.recording import Told
 from policy_client.reply import checked
 
 INPUTS = {'video.front', 'state.velocity', 'state.goal', 'annotation.human.task_description'}
-
-
-@pytest.fixture(scope='module')
-def world():
-    return driven()
-
-
-@pytest.fixture
-def replayed(tmp_path, capsys):
-    return Replayer(tmp_path, capsys)
 
 
 def test_the_whole_bag_is_equal_bit_for_bit(world, replayed):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_scene import AMR, CONFIG, changed
 from rclpy.serialization import serialize_message
-from replay_scene import Replayer, driven, exchanges_of, refusal, tampered, write_bag
+from replay_scene import exchanges_of, refusal, tampered, write_bag
 from std_msgs.msg import UInt8MultiArray
 from test_pilot import STAMPS
 
@@ -19,16 +19,6 @@ from policy_client.replay.comparison import compare
 from policy_client.replay.playback import play_back
 
 VELOCITY = 'action.base_velocity'
-
-
-@pytest.fixture(scope='module')
-def world():
-    return driven()
-
-
-@pytest.fixture
-def replayed(tmp_path, capsys):
-    return Replayer(tmp_path, capsys)
 
 
 def test_a_field_that_the_policy_does_not_drive_counts_too(world, replayed):

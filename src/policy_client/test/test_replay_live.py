@@ -6,23 +6,13 @@ import pytest
 import test_pilot
 import yaml
 from policy_scene import CONFIG, VOCABULARY, changed, model
-from replay_scene import Replayer, RosWorld, driven, refusal
+from replay_scene import RosWorld, refusal
 from test_pilot import CLOUD, good
 
 from policy_client import embodiment_file
 from policy_client.handshake import TensorSpec
 
 VELOCITY = 'action.base_velocity'
-
-
-@pytest.fixture(scope='module')
-def world():
-    return driven()
-
-
-@pytest.fixture
-def replayed(tmp_path, capsys):
-    return Replayer(tmp_path, capsys)
 
 
 def test_a_live_policy_is_shown_the_same_observations(replayed, tmp_path):
