@@ -1,5 +1,6 @@
-"""Files that are whole or absent after a power cut."""
+"""Files that are whole or absent after a power cut, and who may write them."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -31,3 +32,17 @@ def rename_durably(old: Path, new: Path) -> None:
     """Rename within one folder, and do not return before the disk knows."""
     os.rename(old, new)
     fsync_folder(new.parent)
+
+
+def take_lock(path: Path) -> int:
+    """The descriptor of a lock that is held until it is closed, or this process ends anyhow.
+
+    Raises BlockingIOError while another process holds it, OSError.
+    """
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -13,7 +13,6 @@ only adds its two marks. What is recorded and not uploaded is never removed, unl
 told to (evict_unsent).
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_case_recorder import manifest
-from edge_case_recorder.durable import fsync_folder, rename_durably, write_durably
+from edge_case_recorder.durable import fsync_folder, rename_durably, take_lock, write_durably
 from edge_case_recorder.evictions import Candidate, Eviction, EvictionLog, order, size_of
 from edge_case_recorder.recovery import rebuild
 
@@ -87,19 +86,17 @@ class Spool:
         self._evict_unsent = evict_unsent
         self._evictions = EvictionLog(root)
         self._lock = -1
+        self.evicted = 0    # cases, since the start
 
     def open(self) -> None:
         """Make the folder and take it; raises SpoolError when another recorder has it."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.root / '.lock', os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock = take_lock(self.root / '.lock')
         except BlockingIOError:
-            self.close()
             raise SpoolError(f'{self.root}: another recorder writes there; give each its own '
                              'spool_dir') from None
         except OSError as error:
-            self.close()
             raise SpoolError(f'{self.root}: {error.strerror or error}') from None
 
     def close(self) -> None:
@@ -218,6 +215,7 @@ class Spool:
     def _evict(self, case: SpooledCase) -> None:
         doomed = case.folder.with_name(case.folder.name + _EVICTED)
         rename_durably(case.folder, doomed)
+        self.evicted += 1
         self._remove(doomed, case.state, is_logged=False)
 
     def _remove(self, doomed: Path, state: State, is_logged: bool) -> None:

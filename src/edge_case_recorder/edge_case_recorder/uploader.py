@@ -10,6 +10,7 @@ content counts as sent. The manifest goes last and is the commit mark.
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edge_case_recorder.durable import take_lock
 from edge_case_recorder.spool import State, cases
 from edge_case_recorder.store import StoreError, open_store
 from edge_case_recorder.uploading.carrier import Carrier, Step, Uploader
@@ -24,6 +26,7 @@ from edge_case_recorder.uploading.pace import TokenBucket
 from edge_case_recorder.uploading.schedule import Schedule, ScheduleError, read_schedule
 from edge_case_recorder.uploading.status import StatusFile
 
+LOCK = '.uploader/lock'
 _log = logging.getLogger('uploader')
 
 
@@ -42,7 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, ScheduleError, StoreError) as error:
         print(f'uploader: {error}', file=sys.stderr)
         return 2
-    carrier = Carrier(options.spool, store, schedule)
+    try:
+        lock = _lock(options.spool)
+    except OSError as error:
+        print(f'uploader: {options.spool}: {error.strerror or error}', file=sys.stderr)
+        return 2
+    try:
+        return _carry(options, Carrier(options.spool, store, schedule), stop)
+    finally:
+        os.close(lock)
+
+
+def _carry(options: argparse.Namespace, carrier: Carrier, stop: threading.Event) -> int:
     told: list[Callable[[Step], None]] = [StatusFile(carrier).wrote]
     if options.metrics:
         try:
@@ -52,12 +66,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 2
     uploader = Uploader(carrier, stop, on_step=lambda step: _tell(told, step))
     if not options.once:
-        _log.info('carrying %s to %s', options.spool, store.url)
+        _log.info('carrying %s to %s', options.spool, carrier.store.url)
         uploader.watch(max(options.poll, 0.05))
         return 0
     uploader.upload_all()
     return 1 if any(case.state in (State.RECORDED, State.FAILED)
                     for case in cases(options.spool)) else 0
+
+
+def _lock(spool: Path) -> int:
+    """The descriptor of the lock that lets one uploader into a spool. Raises OSError."""
+    path = spool / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return take_lock(path)
+    except BlockingIOError as error:
+        raise OSError(error.errno, 'another uploader carries its cases') from None
 
 
 def _tell(listeners: Sequence[Callable[[Step], None]], step: Step) -> None:

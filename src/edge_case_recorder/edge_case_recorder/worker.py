@@ -48,6 +48,7 @@ class WorkerStatus:
     recovered: int = 0
     refused: int = 0
     failed: int = 0
+    evicted: int = 0
     free_bytes: int = 0
     spooled: Mapping[str, int] = field(default_factory=dict)
     last_error: str = ''
@@ -209,7 +210,7 @@ class Worker:
         if now_ns >= self._next_look_ns:
             self._next_look_ns = now_ns + _LOOK_NS
             self._status = replace(
-                self._status, free_bytes=self._spool.free_bytes(),
+                self._status, free_bytes=self._spool.free_bytes(), evicted=self._spool.evicted,
                 spooled=Counter(str(case.state) for case in cases(self._spool.root)))
 
     def _guarded(self, recording: Recording, action: Callable[[], None]) -> bool:

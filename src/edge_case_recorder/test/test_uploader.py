@@ -108,6 +108,20 @@ def test_the_command_uploads_once_and_says_one_line_a_case(spool, bucket):
     assert all(bucket in line for line in lines)
 
 
+def test_a_second_uploader_of_a_spool_is_refused(spool, bucket):
+    first = subprocess.Popen(command(spool, bucket), stdout=subprocess.PIPE, text=True)
+    try:
+        assert 'carrying' in first.stdout.readline()
+        second = subprocess.run(command(spool, bucket, '--once'), capture_output=True, text=True,
+                                check=False)
+        assert second.returncode == 2
+        assert second.stderr == f'uploader: {spool.root}: another uploader carries its cases\n'
+    finally:
+        first.kill()    # whose lock goes with it
+        first.communicate()
+    assert main(['--spool', str(spool.root), '--bucket', bucket, '--once']) == 0
+
+
 def test_the_important_case_goes_first(spool, bucket):
     a_case(spool, stamp_ns=NOON_NS, priority=50)
     urgent = a_case(spool, stamp_ns=NOON_NS + S, priority=90)
