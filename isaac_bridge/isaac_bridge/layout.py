@@ -54,13 +54,14 @@ class Aisle:
     gaps_left: tuple[tuple[float, float], ...]      # [from, to] along x, on the side of +y
     gaps_right: tuple[tuple[float, float], ...]
     lane_line_width_m: float
+    obstacles: tuple[Box, ...] = ()                 # as high as the racks, anywhere
 
     @property
     def hall_half_width_m(self) -> float:
         return self.half_width_m + self.rack_depth_m + self.passage_m
 
     def racks(self) -> list[Box]:
-        """Bays of at most BAY_M, left row first, in the order of x."""
+        """Bays of at most BAY_M, left row first, in the order of x; then the obstacles."""
         bays = []
         for side, gaps in ((1.0, self.gaps_left), (-1.0, self.gaps_right)):
             y0, y1 = sorted((side * self.half_width_m,
@@ -71,7 +72,7 @@ class Aisle:
                 bays += [Box(x + (begin - x) * i / count, y0, x + (begin - x) * (i + 1) / count, y1)
                          for i in range(count)]
                 x = end
-        return bays
+        return [*bays, *self.obstacles]
 
     def walls(self) -> list[Box]:
         (x0, x1), y = self.x_m, self.hall_half_width_m

@@ -33,7 +33,7 @@ def notice_s(scenario: Scenario, robot: Robot, seed: int, speed_mps: float) -> l
         notice = math.inf
         for t_ns in range(0, _until_ns(scenario, walker, speed_mps), PERIOD_NS):
             robot_at = _along(scenario, speed_mps * t_ns * 1e-9)
-            person = walker.at(t_ns, robot_at[0])[:2]
+            person = walker.at(t_ns, *robot_at)[:2]
             if not sight.sees(robot_at, person):
                 seen_ns = None
             elif seen_ns is None:
@@ -46,8 +46,9 @@ def notice_s(scenario: Scenario, robot: Robot, seed: int, speed_mps: float) -> l
 
 
 def _until_ns(scenario: Scenario, walker: Walker, speed_mps: float) -> int:
-    path = walker.walk.path
-    walk_s = sum(map(math.dist, path[:-1], path[1:])) / walker.walk.speed_mps
+    path, times_s = walker.walk.path, walker.walk.times_s
+    walk_s = (times_s[-1] if times_s else sum(map(math.dist, path[:-1], path[1:]))
+              ) / walker.walk.speed_mps
     drive_s = math.dist(scenario.start[:2], scenario.goal) / speed_mps
     return round((drive_s + walk_s + 1.0) * 1e9)
 

@@ -17,6 +17,7 @@ from isaac_bridge.world import WorldError
 ARMED_FILE = Path(__file__).resolve().parents[2] / 'config/robots/amr_so100.yaml'
 STRETCHED = (0.0, math.pi / 2, -math.pi / 2, 0.0, 0.0, 0.0)     # forward, level
 TICK_S = 0.02
+NEVER = (900.0, 0.0, 0.0)       # a line that no robot passes
 
 
 @pytest.fixture(scope='module')
@@ -143,7 +144,7 @@ def test_the_lidar_does_not_see_its_own_arm(empty, armed):
     other = make(empty, alone)
     other.step(world._steps)
     np.testing.assert_allclose(world.frame().ranges, other.frame().ranges, atol=1e-4)
-    someone = Person('p', (1.5, 0.0), ((2.5, 0.0),), 1.0, 900.0, Jitter())
+    someone = Person('p', (1.5, 0.0), ((2.5, 0.0),), 1.0, NEVER, Jitter())
     near = make(dataclasses.replace(empty, people=(someone,)), dataclasses.replace(armed, arm=arm))
     assert near.frame().ranges[360] == pytest.approx(1.3, abs=1e-3), 'others are seen through it'
 

@@ -1,15 +1,23 @@
 import copy
 import itertools
 import math
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from isaac_bridge.layout import Box
 from isaac_bridge.people import Walk, Walker, draw_walks
 from isaac_bridge.robot import RobotError, read_robot
-from isaac_bridge.scenario import PERSON_RADIUS_M, ScenarioError, read_scenario
+from isaac_bridge.scenario import (
+    PERSON_RADIUS_M,
+    ScenarioError,
+    parse_scenario,
+    read_scenario,
+)
 from isaac_bridge.visibility import notice_s
 
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
@@ -123,7 +131,7 @@ def test_a_walk_keeps_its_speed_and_ends():
 
 
 def test_a_walker_waits_for_the_robot():
-    walker = Walker(Walk(((0.0, 0.0), (9.0, 0.0)), 1.0, 8.0))
+    walker = Walker(Walk(((0.0, 0.0), (9.0, 0.0)), 1.0, (8.0, 0.0, 0.0)))
     assert walker.at(1_000_000_000, 7.9)[0] == 0.0
     assert walker.at(2_000_000_000, 8.0)[0] == 0.0
     assert walker.at(3_000_000_000, 2.0)[0] == pytest.approx(1.0), 'goes on, wherever the robot is'
@@ -136,7 +144,7 @@ def test_draws_are_of_the_seed_and_within_the_jitter(aisle):
         for person, walk in zip(aisle.people, draw_walks(aisle, seed), strict=True):
             jitter = person.jitter
             assert abs(walk.speed_mps - person.speed_mps) <= jitter.speed_mps
-            assert abs(walk.robot_x_m - person.robot_x_m) <= jitter.trigger_m
+            assert abs(walk.trigger[0] - person.trigger[0]) <= jitter.trigger_m
             assert math.dist(walk.path[0], person.start) <= jitter.start_m * math.sqrt(2)
             assert 1.0 <= walk.speed_mps <= 1.5
 
@@ -160,3 +168,50 @@ def test_the_notice_sees_through_nothing(aisle, robot, tmp_path, document):
 
 def test_nobody_gives_no_notices(empty, robot):
     assert notice_s(empty, robot, 0, 0.8) == []
+
+
+def test_a_recorded_person_walks_as_recorded():
+    document = yaml.safe_load((CONFIG / 'scenarios/empty.yaml').read_text())
+    document['people'] = [{'name': 'recorded', 'track': [[0, 3, 2], [1, 3, 1], [3, 4, 1]],
+                           'trigger': {'line': [1.0, 0.0, 0.0]}}]
+    scenario = parse_scenario(document, 'made')
+    walker = Walker(draw_walks(scenario, seed=3)[0])
+    assert walker.at(5, 0.9, 0.0) == (3, 2, 0, 0)
+    assert walker.at(10, 1.1, 0.0) == (3, 2, 0, 0)
+    assert walker.at(10 + 500_000_000, 1.2, 0.0) == pytest.approx((3, 1.5, 0, -1))
+    assert walker.at(10 + 2_000_000_000, 1.2, 0.0) == pytest.approx((3.5, 1, 0.5, 0))
+    assert walker.at(10 + 9_000_000_000, 1.2, 0.0) == (4, 1, 0, 0)
+
+
+@given(yaw=st.floats(-math.pi, math.pi), ahead=st.floats(0.01, 5), beside=st.floats(-5, 5))
+def test_a_line_is_passed_in_its_own_direction(yaw, ahead, beside):
+    walk = Walk(((0.0, 0.0),), 1.0, (2.0, -1.0, yaw))
+
+    def at(along):
+        return (2.0 + along * math.cos(yaw) - beside * math.sin(yaw),
+                -1.0 + along * math.sin(yaw) + beside * math.cos(yaw))
+    assert walk.triggered(*at(ahead))
+    assert not walk.triggered(*at(-ahead))
+
+
+@pytest.mark.parametrize(('key', 'value', 'message'), [
+    ('obstacles', [[1, 0, 1, 2]], 'obstacles[0]: must be [x0, y0, x1, y1]'),
+    ('faults', {'policy_delay_ms': {'p50': 9, 'p95': 8}}, 'p50 must not be above p95'),
+    ('faults', {'policy_outages_s': [[3, 3]]}, 'faults.policy_outages_s[0]: must be [from, to]'),
+    ('people', [{'name': 'a', 'track': [[0, 1, 1], [0, 2, 2]]}], 'its times must begin near 0'),
+    ('criteria', {'max_stops': -1}, 'criteria.max_stops: -1 is less than the minimum'),
+])
+def test_what_a_suite_needs_is_checked_too(key, value, message):
+    document = yaml.safe_load((CONFIG / 'scenarios/empty.yaml').read_text()) | {key: value}
+    with pytest.raises(ScenarioError, match=re.escape(message)):
+        parse_scenario(document, 'made')
+
+
+def test_an_obstacle_stands_in_the_way():
+    document = yaml.safe_load((CONFIG / 'scenarios/empty.yaml').read_text())
+    document['obstacles'] = [[5.0, -0.5, 5.5, 0.5]]
+    scenario = parse_scenario(document, 'made')
+    assert Box(5.0, -0.5, 5.5, 0.5) in scenario.aisle.racks()
+    document['goal'] = [5.2, 0.0]
+    with pytest.raises(ScenarioError, match='goal: leads through the rack'):
+        parse_scenario(document, 'made')

@@ -18,6 +18,7 @@ CONFIG = Path(__file__).resolve().parents[2] / 'config'
 ROBOT_FILE = CONFIG / 'robots/amr.yaml'
 SCENARIOS = CONFIG / 'scenarios'
 STEP_S = 0.005
+NEVER = (900.0, 0.0, 0.0)       # a line that no robot passes
 
 
 def make(scenario, robot, seed=0, **options):
@@ -32,7 +33,7 @@ def at(scenario, x, y, yaw):
 
 def standing(*places):
     """People who wait for a robot that never comes."""
-    return tuple(Person(f'p{i}', place, ((place[0] + 1.0, place[1]),), 1.0, 900.0, Jitter())
+    return tuple(Person(f'p{i}', place, ((place[0] + 1.0, place[1]),), 1.0, NEVER, Jitter())
                  for i, place in enumerate(places))
 
 
@@ -227,7 +228,7 @@ def test_people_walk_when_the_robot_has_passed(aisle, robot):
         frame = drive(world, 0.8, 0.0, 0.025)
         if frame.people[0, 3] != 0.0:
             moved_at = frame.robot[0]
-    assert moved_at == pytest.approx(walk.robot_x_m, abs=0.03)
+    assert moved_at == pytest.approx(walk.trigger[0], abs=0.03)
     assert math.hypot(*frame.people[0, 2:]) == pytest.approx(walk.speed_mps)
 
 

@@ -215,7 +215,7 @@ class MujocoWorld:
 
     def _move_people(self) -> None:
         x, y, _ = self._pose
-        self._people = [walker.at(self.t_ns, x) for walker in self._walkers]
+        self._people = [walker.at(self.t_ns, x, y) for walker in self._walkers]
         near2 = (self.robot.circumradius_m + PERSON_RADIUS_M) ** 2
         for i, (px, py, _, _) in enumerate(self._people):
             if (self._contact < 0 and (px - x) ** 2 + (py - y) ** 2 <= near2

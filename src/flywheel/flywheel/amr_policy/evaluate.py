@@ -95,7 +95,7 @@ def people_in_view(course: Course, policy: OnnxPolicy, count: int, seed: int) ->
         place = (pose[0] + float(ahead), pose[1] + float(rng.uniform(-0.4, 0.4) * ahead))
         frames: list[NDArray[np.uint8]] = []
         for where in (place, (1000.0, 0.0)):
-            person = Person('person', where, (where,), 1.0, np.inf, Jitter())
+            person = Person('person', where, (where,), 1.0, (np.inf, 0.0, 0.0), Jitter())
             course.world.load(dataclasses.replace(course.scenario, start=pose, people=(person,)),
                               course.robot)
             image = course.world.frame(render=True).image
