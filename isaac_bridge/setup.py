@@ -21,6 +21,7 @@ setup(
     entry_points={
         'console_scripts': [
             'world = isaac_bridge.node:main',
+            'scenario_from_case = isaac_bridge.case.__main__:main',
         ],
         'node_parameters': [
             'isaac_bridge.world = isaac_bridge.parameters:Parameters',

@@ -27,16 +27,17 @@ from node_kit import ParameterError, declare
 from node_kit.ending import spin_until_told
 from policy_client import embodiment as emb
 from policy_client import embodiment_file, exchange, messages
-from policy_client.flights import Cancel, FlightSettings, Handshake, Infer, Job, Times
+from policy_client.flights import Cancel, Handshake, Infer, Job, Times
 from policy_client.observation import Sample
 from policy_client.parameters import ONNX, Parameters, check, endpoints
-from policy_client.pilot import Pilot, PilotSettings
+from policy_client.pilot import Pilot
 from policy_client.policies.base import Policy, PolicyUnavailable, Reply
 from policy_client.policies.gr00t import Gr00tPolicy
 from policy_client.policies.hold import HoldPolicy
 from policy_client.policies.onnx import OnnxPolicy
 from policy_client.policies.triton import TritonPolicy
-from policy_client.routing import HOLD, RouterSettings
+from policy_client.routing import HOLD
+from policy_client.settings import pilot_settings
 from policy_client.situation import COMMAND_TOPIC, safety_pace, safety_state
 from policy_client.vocabulary import Vocabulary
 
@@ -155,24 +156,11 @@ class PolicyClient(LifecycleNode):
         self._policies[HOLD] = HoldPolicy(self._embodiment)
         self._hands = ThreadPoolExecutor(len(self._policies), thread_name_prefix='handshake')
         self._pilot = Pilot(self._embodiment, vocabulary, list(self._policies),
-                            self._settings(), uuid.uuid4().hex[:8])
+                            pilot_settings(self._chosen, self._endpoints),
+                            uuid.uuid4().hex[:8])
         self._wire()
         self.get_logger().info(f'embodiment {self._embodiment.name}, routes '
                                f'{", ".join(self._policies)}')
-
-    def _settings(self) -> PilotSettings:
-        p = self._chosen
-        interval = _ns(p.probe_interval_ms)
-        flights = FlightSettings(
-            deadline_ns=_ns(p.deadline_ms), model_version=p.model_version,
-            # GR00T's own server cannot say all that Triton's model parameters do.
-            strict=frozenset(r for r in self._endpoints if r.startswith('triton:')),
-            pinned=frozenset(self._endpoints), hedge=p.hedge,
-            router=RouterSettings(p.failures_to_open, p.probes_to_close, interval, 4 * interval))
-        return PilotSettings(
-            max_age_ns=_ns(p.max_age_ms), blend_ns=_ns(p.blend_ms),
-            goal_tolerance_m=p.goal_tolerance_m, safety_timeout_ns=_ns(p.safety_timeout_ms),
-            limit_tolerance=p.limit_tolerance, model_name=p.model_name, flights=flights)
 
     def _wire(self) -> None:
         def keep(destroy: Callable[[Any], bool], entity: Any) -> Any:
@@ -382,10 +370,6 @@ class PolicyClient(LifecycleNode):
             message=f'{sentence}: {values["why"]}' if values['why'] else sentence,
             values=[KeyValue(key=key, value=value) for key, value in values.items()])]
         return message
-
-
-def _ns(milliseconds: float) -> int:
-    return round(milliseconds * 1e6)
 
 
 def _stamp_ns(stamp: Any) -> int:

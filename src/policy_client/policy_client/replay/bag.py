@@ -78,6 +78,9 @@ def _files(path: Path) -> list[Path]:
     if not path.exists():
         raise BagError(f'there is no {path}')
     files = [path] if path.is_file() else sorted(path.glob('*.mcap'))
+    if path.suffix == '.sealed' or (path.is_dir() and any(path.glob('*.mcap.sealed'))):
+        raise BagError(f'{path}: is sealed; unseal it with: ros2 run edge_case_recorder cases '
+                       'unseal CASE --key FILE --output DIR')
     if not files:
         raise BagError(f'{path}: holds no .mcap file')
     if len(files) > MAX_FILES:
