@@ -9,6 +9,7 @@ from pathlib import Path
 
 from spinal_dev import debian, doctor
 from spinal_dev.environments import ensure, lock, python
+from spinal_dev.node import ensure_node
 from spinal_dev.paths import ROOT, STATE
 from spinal_dev.steps import DevError, exclusive
 from spinal_dev.workspace import ensure_workspace
@@ -64,8 +65,8 @@ def _become(command: list[str | Path], env: dict[str, str]) -> int:
     os.execvpe(str(command[0]), [str(part) for part in command], env)
 
 
-def _system_packages() -> None:
-    lacking = debian.missing()
+def _system_packages(for_tests: bool) -> None:
+    lacking = debian.missing(for_tests)
     if not lacking:
         return
     if os.geteuid() == 0:
@@ -79,9 +80,9 @@ def _system_packages() -> None:
     print(f'./dev: to have it: {debian.install_line(lacking)}', file=sys.stderr)
 
 
-def _prepared(*environments: str) -> dict[str, str]:
+def _prepared(*environments: str, for_tests: bool = False) -> dict[str, str]:
     """The sourced workspace, with the named further environments made and pointed to."""
-    _system_packages()
+    _system_packages(for_tests)
     variables = ensure_workspace()
     with exclusive():
         for name in environments:
@@ -97,7 +98,12 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
-    env = _prepared('triton', 'train')
+    env = _prepared('triton', 'train', for_tests=True)
+    try:
+        with exclusive():
+            env['SPINAL_NODE_ENV'] = str(ensure_node())
+    except DevError as error:
+        print(f'./dev: going on without the readers from npm: {error}', file=sys.stderr)
     return _become([python('ros'), ROOT / 'tests' / 'run_all.py', *options.rest], env)
 
 

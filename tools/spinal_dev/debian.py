@@ -10,23 +10,39 @@ from spinal_dev.steps import DevError, run_step
 
 @dataclass(frozen=True)
 class DebianPackage:
+    """command: what the package is for; where that runs, from anywhere, nothing is missing."""
+
     name: str
     gives: str
+    command: str = ''
+    tests_only: bool = False
 
 
 PACKAGES = (
     DebianPackage('libegl1', 'the simulated camera (without it the camera is masked)'),
     DebianPackage('libgl1-mesa-dri', 'the simulated camera (without it the camera is masked)'),
+    DebianPackage('nodejs', 'the tests of bags by readers from npm', 'node', tests_only=True),
+    DebianPackage('npm', 'the tests of bags by readers from npm', 'npm', tests_only=True),
 )
 
 
-def missing() -> list[DebianPackage]:
-    """Packages of the list that dpkg does not hold; empty where there is no dpkg to ask."""
+def missing(for_tests: bool = True) -> list[DebianPackage]:
+    """Packages of the list that dpkg does not hold; empty where there is no dpkg to ask.
+
+    for_tests: with those that only tests need.
+    """
     if shutil.which('dpkg-query') is None:
         return []
-    return [package for package in PACKAGES if subprocess.run(
-        ['dpkg-query', '-W', '-f', '${Status}', package.name], capture_output=True, text=True,
-        check=False).stdout != 'install ok installed']
+    return [package for package in PACKAGES if (for_tests or not package.tests_only)
+            and not _is_there(package)]
+
+
+def _is_there(package: DebianPackage) -> bool:
+    if package.command and shutil.which(package.command):
+        return True
+    status = subprocess.run(['dpkg-query', '-W', '-f', '${Status}', package.name],
+                            capture_output=True, text=True, check=False).stdout
+    return status == 'install ok installed'
 
 
 def install_line(packages: list[DebianPackage]) -> str:

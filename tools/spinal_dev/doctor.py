@@ -6,7 +6,7 @@ import resource
 import shutil
 import sys
 
-from spinal_dev import debian
+from spinal_dev import debian, node
 from spinal_dev.environments import SUPPORTED_MACHINES, environment
 from spinal_dev.paths import LOCKS, ROOT, SYSTEM_ROS
 
@@ -31,9 +31,19 @@ def findings() -> list[tuple[str, str, str]]:
     lacking = {package.name for package in debian.missing()}
     rows += [('missing' if package.name in lacking else 'ok', f'debian {package.name}',
               package.gives if package.name in lacking else 'installed')
-             for package in debian.PACKAGES]
-    rows.append(_realtime())
+             for package in debian.PACKAGES if not package.tests_only]
+    rows += [_node(), _realtime()]
     return rows
+
+
+def _node() -> tuple[str, str, str]:
+    reason = node.lacking()
+    if reason:
+        return ('note', 'node and npm', f'{reason}: the tests of bags by readers from npm are '
+                'skipped (node 18 or newer, with npm)')
+    complete = (environment('node') / 'spinal-stamp').exists()
+    return ('ok', 'node and npm', f'readers of bags {"complete" if complete else "not yet there"}; '
+            'for ./dev test only')
 
 
 def _realtime() -> tuple[str, str, str]:

@@ -26,8 +26,11 @@ _CAUSES = (
       'Connection refused', 'No matching distribution found for uv', 'timed out'),
      'the package index did not answer; check the network (or PIP_INDEX_URL, UV_INDEX_URL and '
      'the proxy settings) and run ./dev again'),
-    (('Hash mismatch', 'THESE PACKAGES DO NOT MATCH THE HASHES'),
+    (('Hash mismatch', 'THESE PACKAGES DO NOT MATCH THE HASHES', 'EINTEGRITY'),
      'a download does not match its pinned hash; do not use this index, or try again'),
+    (('ENOTFOUND', 'EAI_AGAIN', 'ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'ENETUNREACH'),
+     'the npm registry did not answer; check the network (or npm\'s registry and proxy settings) '
+     'and run ./dev again'),
 )
 
 
