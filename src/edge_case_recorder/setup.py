@@ -30,6 +30,9 @@ setup(
             'edge_case_recorder.edge_case_recorder = edge_case_recorder.parameters:RecorderParameters',
             'edge_case_recorder.EdgeCaseRecorder = edge_case_recorder.parameters:RecorderParameters',
         ],
+        'spinal_redaction': [
+            'opencv = edge_case_recorder.redaction.opencv:OpenCvRedactor',
+        ],
         'rclpy_components': [
             'EdgeCaseRecorder = edge_case_recorder.node:EdgeCaseRecorder',
         ],

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from figures import header, show
 
-BENCHES = ('reflex', 'policy')
+BENCHES = ('reflex', 'policy', 'recorder', 'cosim')
 
 
 def main() -> int:

@@ -60,6 +60,11 @@ def test_what_is_no_bag_is_refused(tmp_path):
         from_bag(tmp_path)
     with pytest.raises(RecordingError, match=r'holds no \.mcap file'):
         from_bag(tmp_path / 'nowhere')
+    (tmp_path / 'case').mkdir()
+    (tmp_path / 'case' / 'case_0.mcap.sealed').write_bytes(b'SPSEAL')
+    for path in (tmp_path / 'case', tmp_path / 'case' / 'case_0.mcap.sealed'):
+        with pytest.raises(RecordingError, match='is sealed; unseal it with'):
+            from_bag(path)
 
 
 @pytest.mark.parametrize(('topic', 'played'), [

@@ -1,20 +1,24 @@
 """A rosbag2 bag as `ros2 bag info` and `play` of Jazzy take it: one MCAP and a metadata.yaml.
 
 Chunks are compressed inside the MCAP, so every reader of MCAP can seek in it. A chunk is closed
-and handed to the file at each flush: what was flushed survives a crash (see recovery.py).
+and handed to the file at each flush: what was flushed survives a crash (see recovery.py). With a
+site's key the MCAP is sealed as it is written (sealing.py), and no plaintext reaches the disk.
 """
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import yaml
 from mcap.writer import CompressionType, IndexType, Writer
 
-from edge_case_recorder.durable import fsync_file, write_durably
+from edge_case_recorder.digests import DigestedFile
+from edge_case_recorder.durable import fsync_file, fsync_folder, write_durably
 from edge_case_recorder.qos import Qos
+from edge_case_recorder.sealing import SUFFIX, GrowingFile, Key, SealedWriter, seal
 
 METADATA = 'metadata.yaml'
 COMPRESSIONS = {'zstd': CompressionType.ZSTD, 'lz4': CompressionType.LZ4,
@@ -47,31 +51,39 @@ class _Written:
 
 @dataclass
 class BagSummary:
-    """What a bag holds. Times in ns since the epoch; both 0 when it is empty."""
+    """What a bag holds. Times in ns since the epoch; both 0 when it is empty.
+
+    file: its entry in the manifest (as `manifest.describe` has it) once the bag is closed.
+    """
 
     messages: int = 0
     start_ns: int = 0
     end_ns: int = 0
     topics: dict[str, tuple[TopicInfo, int, int]] = field(default_factory=dict)
+    file: dict[str, Any] = field(default_factory=dict)
 
 
 class BagWriter:
-    """Writes `<folder>/<name>_0.mcap`, and metadata.yaml when it is closed. Not thread-safe."""
+    """Writes `<folder>/<name>_0.mcap`, and metadata.yaml when it is closed. Not thread-safe.
 
-    def __init__(self, folder: Path, name: str, compression: str = 'zstd') -> None:
+    With a key the file is `<name>_0.mcap.sealed`; metadata.yaml names it as it is once unsealed.
+    """
+
+    def __init__(self, folder: Path, name: str, compression: str = 'zstd',
+                 key: Key | None = None) -> None:
         self._folder = folder
         self._file_name = f'{name}_0.mcap'
-        self._file = (folder / self._file_name).open('xb')
-        self._writer = Writer(self._file, chunk_size=_CHUNK_BYTES, index_types=IndexType.ALL,
-                              compression=COMPRESSIONS[compression], enable_crcs=True)
+        self.path = folder / (self._file_name + (SUFFIX if key else ''))
+        self._file: GrowingFile = seal(self.path, key) if key else self.path.open('xb')
+        fsync_folder(folder)    # the fsync of a new file does not promise its name
+        self._digested = DigestedFile(self._file)
+        self._writer = Writer(cast(IO[Any], self._digested), chunk_size=_CHUNK_BYTES,
+                              index_types=IndexType.ALL, compression=COMPRESSIONS[compression],
+                              enable_crcs=True)
         self._writer.start(profile='ros2', library=_LIBRARY)
         self._schemas: dict[tuple[str, str], int] = {}
         self._written: dict[str, _Written] = {}
         self._summary = BagSummary()
-
-    @property
-    def path(self) -> Path:
-        return self._folder / self._file_name
 
     @property
     def messages(self) -> int:
@@ -87,7 +99,7 @@ class BagWriter:
                 topic.type, 'ros2msg' if topic.definition else '', topic.definition.encode())
         channel = self._writer.register_channel(
             topic.name, 'cdr', self._schemas[key], {
-                'offered_qos_profiles': _dump([qos.to_bag() for qos in topic.qos]),
+                'offered_qos_profiles': _offers(topic.qos),
                 'topic_type_hash': topic.type_hash})
         self._written[topic.name] = _Written(channel)
         self._summary.topics[topic.name] = (topic, 0, 0)
@@ -105,11 +117,12 @@ class BagWriter:
     def flush(self) -> None:
         """Everything written so far is on the disk when this returns."""
         self._writer.flush()
-        os.fsync(self._file.fileno())
+        self._synchronise()
 
     def close(self, custom_data: Mapping[str, str]) -> BagSummary:
         """Finish the index and write metadata.yaml; both are on the disk when this returns."""
         self._writer.finish()
+        self._summary.file = self._digested.entry(self._file_name)
         self._file.close()
         fsync_file(self.path)
         for name, written in self._written.items():
@@ -119,9 +132,18 @@ class BagWriter:
         write_durably(self._folder / METADATA, _dump(content).encode())
         return self._summary
 
+    def _synchronise(self) -> None:
+        os.fsync(self._file.fileno())
+        # It is read again much later, if at all: its pages would only push out the robot's own,
+        # and every new one costs more than the old one, used again.
+        os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
     def abandon(self) -> None:
         """Let go of the file as it is, for recovery to find."""
-        self._file.close()
+        if isinstance(self._file, SealedWriter):
+            self._file.abandon()
+        else:
+            self._file.close()
 
 
 def metadata(summary: BagSummary, file_name: str, custom_data: Mapping[str, str]) -> dict[str, Any]:
@@ -151,11 +173,17 @@ def metadata(summary: BagSummary, file_name: str, custom_data: Mapping[str, str]
     }}
 
 
-class _Plain(yaml.SafeDumper):
+# The same text, from libyaml where PyYAML was built with it: this is most of what a case costs.
+class _Plain(getattr(yaml, 'CSafeDumper', yaml.SafeDumper)):  # type: ignore[misc]
     """No anchors: yaml-cpp reads them, people do not."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
+
+
+@cache
+def _offers(offers: tuple[Qos, ...]) -> str:
+    return _dump([qos.to_bag() for qos in offers])
 
 
 def _dump(content: Any) -> str:

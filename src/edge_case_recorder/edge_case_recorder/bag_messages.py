@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcap.reader import SeekingReader
 from mcap.records import Channel, Message, Schema
 
-# A chunk is unpacked whole: a small file must not become all of the memory.
-_MAX_CHUNK_BYTES = 1 << 30
+from edge_case_recorder.chunks import in_log_order
+from edge_case_recorder.sealing import sealed_sentence
+
+_NO_BAGS = ('.partial', '.broken', '.evicted')
 
 
 class BagError(ValueError):
@@ -34,15 +35,23 @@ class Heard:
 
 
 def bags_under(path: Path) -> list[Path]:
-    """A .mcap file, a bag's folder, or a folder of bags: the bags. Raises BagError."""
+    """A .mcap file, a bag's folder, or a folder of bags: the bags.
+
+    Raises BagError, also for a sealed one: what cannot be read is not left out in silence.
+    """
+    folders = sorted(path.iterdir()) if path.is_dir() else []
+    for each in (path, *(folder for folder in folders if folder.is_dir()
+                         and folder.suffix not in _NO_BAGS)):
+        if sealed := sealed_sentence(each):
+            raise BagError(sealed)
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise BagError(f'{path}: there is no such file or folder')
     if _files(path):
         return [path]
-    found = [folder for folder in sorted(path.iterdir())
-             if folder.is_dir() and folder.suffix not in ('.partial', '.broken') and _files(folder)]
+    found = [folder for folder in folders
+             if folder.is_dir() and folder.suffix not in _NO_BAGS and _files(folder)]
     if not found:
         raise BagError(f'{path}: holds no .mcap file')
     return found
@@ -75,19 +84,12 @@ class Bag:
     def _read(self, file: Path) -> Iterator[tuple[Schema, Channel, Message]]:
         try:
             with open(file, 'rb') as stream:
-                reader = SeekingReader(stream, validate_crcs=True,
-                                       record_size_limit=_MAX_CHUNK_BYTES)
-                summary = reader.get_summary()
-                if summary is None:
-                    raise ValueError('it has no summary')
-                if any(index.uncompressed_size > _MAX_CHUNK_BYTES
-                       for index in summary.chunk_indexes):
-                    raise ValueError(f'it has a chunk of more than {_MAX_CHUNK_BYTES} bytes')
-                for schema, channel, message in reader.iter_messages():
-                    if schema is not None and channel.message_encoding == 'cdr':
+                for schema, channel, message in in_log_order(stream):
+                    if channel.message_encoding == 'cdr':
                         yield schema, channel, message
         except Exception as error:   # of the reader, and of each decompressor that it knows
-            raise BagError(f'{file}: is not a finished MCAP file: {error}') from None
+            why = ' '.join(str(error).split())[:200] or type(error).__name__
+            raise BagError(f'{file}: is not a finished MCAP file: {why}') from None
 
 
 class _Decoder:

@@ -1,6 +1,7 @@
 """Lists what a spool holds: recorded, on its way, sent, failed; with progress bars.
 
     cases [--spool DIR] [--watch | --json]
+    cases unseal CASE --key FILE --output DIR      # a sealed case as a plain bag (unsealing.py)
 
 Exit status: 0 all is well; 1 a case failed or is broken, and a person must look; 2 no spool.
 """
@@ -25,6 +26,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from edge_case_recorder import unsealing
 from edge_case_recorder.spool import State
 from edge_case_recorder.spool_view import (
     STATES,
@@ -49,7 +51,10 @@ _REDRAW_S = 0.5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """List the cases of one spool; see the module for the exit status."""
-    options = _options(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ['unseal']:
+        return unsealing.main(given[1:])
+    options = _options(given)
     console = Console()
     try:
         reader = SpoolReader(options.spool or newest_demo_spool(
@@ -187,10 +192,11 @@ def _progress(case: CaseView, wide: bool) -> RenderableType:
         return _bar(case.sent_bytes, case.bytes, wide=wide)
     if case.why:
         return Text('see below', 'red')
+    told = _TELLING[State(case.state)] + (', sealed' if case.sealed else '')
     if case.complete:
-        return Text(_TELLING[State(case.state)], 'dim')
+        return Text(told, 'dim')
     lost = f'{case.lost} lost' if case.lost else 'cut'
-    return Text(f'{_TELLING[State(case.state)]}, {lost}', 'yellow')
+    return Text(f'{told}, {lost}', 'yellow')
 
 
 def _short(case: CaseView, spool: Path) -> str:
@@ -247,8 +253,10 @@ def _age(seconds: float) -> str:
     return f'{int(seconds)} s'
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog='cases', description=(__doc__ or '').splitlines()[0])
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='cases', description=(__doc__ or '').splitlines()[0],
+        epilog='cases unseal CASE --key FILE --output DIR: a sealed case as a plain bag')
     parser.add_argument('--spool', type=Path, help='the recorder\'s spool_dir; by default the '
                                                    'spool of the newest demo')
     form = parser.add_mutually_exclusive_group()

@@ -24,6 +24,7 @@ from jsonschema.exceptions import best_match
 from edge_case_recorder.bag import BagSummary
 from edge_case_recorder.durable import write_durably
 from edge_case_recorder.losses import Losses
+from edge_case_recorder.sealing import SUFFIX, Key, open_plain, plain_name
 
 SCHEMA_VERSION = 1
 MANIFEST = 'manifest.json'
@@ -66,12 +67,14 @@ def object_folder(manifest: Mapping[str, Any]) -> str:
 
 def complete(draft: Mapping[str, Any], folder: Path, bag: BagSummary, *,
              lost: Mapping[str, int], truncated_by: str = '', recovered: bool = False,
-             arrivals: Mapping[str, Arrivals] | None = None) -> Manifest:
+             arrivals: Mapping[str, Arrivals] | None = None,
+             keys: Sequence[Key] = ()) -> Manifest:
     """The manifest of a case whose bag lies finished in folder.
 
     lost: messages that were received in the window and are not in the bag, per topic.
     arrivals: what else is known of a topic; nothing is after a crash.
     truncated_by: why the window ends early, empty if it does not.
+    keys: of sealed files, whose plaintext is described.
     """
     names = [topic.name for topic, _, _ in bag.topics.values()]
     topics: list[dict[str, Any]] = [{
@@ -85,23 +88,39 @@ def complete(draft: Mapping[str, Any], folder: Path, bag: BagSummary, *,
     for entry in topics:
         if arrivals and entry['name'] in arrivals:
             entry |= arrivals[entry['name']].entry()
+    left_out = draft.get('redaction', {}).get('messages_left_out')
     window = dict(draft['window'], recorded_start_ns=bag.start_ns, recorded_end_ns=bag.end_ns,
-                  truncated_by=truncated_by, complete=not truncated_by and not any(lost.values()))
+                  truncated_by=truncated_by,
+                  complete=not (truncated_by or any(lost.values()) or left_out))
     return check(dict(
         draft, window=window, messages=bag.messages, recovered=recovered, topics=topics,
-        files=[describe(path) for path in sorted(folder.glob('*'))
-               if path.suffix in ('.mcap', '.yaml')]), str(folder / MANIFEST))
+        files=[bag.file if plain_name(path) == bag.file.get('path') else describe(path, keys)
+               for path in sorted(folder.glob('*'))
+               if path.name.removesuffix(SUFFIX).endswith(('.mcap', '.yaml'))]),
+        str(folder / MANIFEST))
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """A file's entry: name, size, sha256 in hex, crc32c in Base64 (as Cloud Storage has it)."""
+def custom_data(draft: Mapping[str, Any]) -> dict[str, str]:
+    """What the bag's metadata.yaml says of its case. Raises KeyError, TypeError for no draft."""
+    told = {'case_id': draft['case_id'], 'cause': draft['cause'],
+            'reasons': ','.join(draft['reasons']), 'robot_id': draft['robot']['id']}
+    if redaction := draft.get('redaction'):
+        told['redaction'] = f'{redaction["plugin"]} {redaction["version"]}: {redaction["hides"]}'
+    return told
+
+
+def describe(path: Path, keys: Sequence[Key] = ()) -> dict[str, Any]:
+    """A file's entry: name, size, sha256 in hex, crc32c in Base64 (as Cloud Storage has it).
+
+    Of a sealed file it is its plaintext's; raises SealError (NoKeyError without its key) for one.
+    """
     sha256, crc32c, size = hashlib.sha256(), google_crc32c.Checksum(), 0
-    with open(path, 'rb') as file:
+    with open_plain(path, keys) as file:
         while block := file.read(_READ_BYTES):
             sha256.update(block)
             crc32c.update(block)
             size += len(block)
-    return {'path': path.name, 'bytes': size, 'sha256': sha256.hexdigest(),
+    return {'path': plain_name(path), 'bytes': size, 'sha256': sha256.hexdigest(),
             'crc32c': base64.b64encode(crc32c.digest()).decode()}
 
 

@@ -32,11 +32,19 @@ from edge_case_recorder.bag import TopicInfo
 from edge_case_recorder.definitions import DefinitionError
 from edge_case_recorder.health import INACTIVE, health
 from edge_case_recorder.manifest import ROBOT_ID
-from edge_case_recorder.parameters import RecorderParameters, budgets, rates, versions
+from edge_case_recorder.parameters import (
+    RecorderParameters,
+    budgets,
+    rates,
+    redaction_options,
+    versions,
+)
 from edge_case_recorder.publishers import offer, topic_info
+from edge_case_recorder.redaction import RedactionError, load
 from edge_case_recorder.ring import Ring
 from edge_case_recorder.rule_topics import RuleTopics
 from edge_case_recorder.rules import RulesError, default_rules, read_rules
+from edge_case_recorder.sealing import Key, SealError
 from edge_case_recorder.spool import Spool, SpoolError
 from edge_case_recorder.triggering.limits import TICK_NS
 from edge_case_recorder.triggers import POLICY_STATUS, LaterReasons, Trigger, Triggers
@@ -108,11 +116,14 @@ class EdgeCaseRecorder(LifecycleNode):
                 read_rules(Path(parameters.triggers_file), parameters.before_s, parameters.after_s)
                 if parameters.triggers_file
                 else default_rules(parameters.before_s, parameters.after_s))
+            self._redactor = load(parameters.redaction, redaction_options(parameters)) \
+                if parameters.redaction else None
             spool = Spool(Path(parameters.spool_dir).expanduser().resolve(),
                           parameters.min_free_bytes, self.get_logger().warning,
-                          evict_unsent=parameters.evict_unsent)
+                          evict_unsent=parameters.evict_unsent,
+                          key=Key.read(parameters.key_file) if parameters.key_file else None)
             spool.open()
-        except (ParameterError, RulesError, SpoolError) as error:
+        except (ParameterError, RedactionError, RulesError, SealError, SpoolError) as error:
             self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         self._spool = spool
@@ -137,7 +148,8 @@ class EdgeCaseRecorder(LifecycleNode):
         self._worker = Worker(
             self._ring, self._spool, self._topics, self._identity,
             compression=self._settings.compression, flush_s=self._settings.flush_s,
-            max_open=self._settings.max_open_cases, on_case=self._on_case, log=self._on_log)
+            max_open=self._settings.max_open_cases, on_case=self._on_case, log=self._on_log,
+            redactor=self._redactor)
         self._worker.start()
         self._look_at_graph()
         self._on_tick()

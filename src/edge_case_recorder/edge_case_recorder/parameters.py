@@ -43,6 +43,14 @@ class RecorderParameters:
     evict_unsent: bool = parameter(
         False, 'whether a full disk may cost cases that are not uploaded: the least important '
         'first, then the oldest')
+    key_file: str = parameter(
+        '', 'file of the site\'s key, mode 0600 or $CREDENTIALS_DIRECTORY/NAME: cases are sealed '
+        'with it (AES-256-GCM); plain if empty')
+    redaction: str = parameter(
+        '', 'plug-in that hides parts of messages before they reach the disk: its name, or '
+        'module:Class; none if empty')
+    redaction_options: tuple[str, ...] = parameter(
+        (), 'NAME=VALUE for the plug-in')
     compression: str = parameter(
         'zstd', 'of chunks in a bag', choices=('zstd', 'lz4', 'none'))
     max_open_cases: int = parameter(
@@ -82,6 +90,11 @@ def rates(parameters: RecorderParameters) -> tuple[tuple[str, float], ...]:
 def versions(parameters: RecorderParameters) -> dict[str, str]:
     """Raises ParameterError naming the entry."""
     return dict(_pair('versions', entry) for entry in parameters.versions)
+
+
+def redaction_options(parameters: RecorderParameters) -> dict[str, str]:
+    """Raises ParameterError naming the entry."""
+    return dict(_pair('redaction_options', entry) for entry in parameters.redaction_options)
 
 
 def _amounts(parameter_name: str, entries: tuple[str, ...], unit: str,

@@ -6,6 +6,8 @@ from pathlib import Path
 from edge_case_recorder import manifest
 from edge_case_recorder.bag import BagWriter, TopicInfo
 from edge_case_recorder.losses import Losses, LossMeter
+from edge_case_recorder.redaction import Redactor
+from edge_case_recorder.redaction.guard import Guard
 from edge_case_recorder.ring import Cursor, Record, Ring
 from edge_case_recorder.spool import Spool
 from edge_case_recorder.triggers import Trigger
@@ -24,6 +26,7 @@ class Recording:
     window: the ring's cursor and latched messages, opened at the trigger itself.
     topics: what is known of each topic; it may grow meanwhile.
     truncated_by: why the window before the trigger is not whole, if it is not.
+    redactor: what each message passes before it may reach the disk; None: nothing is hidden.
     Receive times are the ring's, of the steady clock; in the bag they are UTC, by the one offset
     that held at the trigger: a clock that is set within a window cannot turn its order round.
     """
@@ -31,7 +34,7 @@ class Recording:
     def __init__(self, trigger: Trigger, window: tuple[Cursor, list[Record]],
                  draft: manifest.Manifest, ring: Ring, spool: Spool,
                  topics: Mapping[str, TopicInfo], compression: str,
-                 truncated_by: str = '') -> None:
+                 truncated_by: str = '', redactor: Redactor | None = None) -> None:
         self.trigger = trigger
         self.end_ns = trigger.now_ns + trigger.after_ns
         self._draft = draft
@@ -42,8 +45,11 @@ class Recording:
         self._truncated_by = truncated_by
         self._cursor, self._front = window
         self._meter = LossMeter()
+        self._guard = Guard(redactor) if redactor else None
+        if self._guard:
+            draft['redaction'] = self._guard.begun()   # a recovered case must say it too
         self.folder: Path = spool.begin(draft)
-        self._bag = BagWriter(self.folder, draft['case_id'], compression)
+        self._bag = BagWriter(self.folder, draft['case_id'], compression, spool.key)
 
     @property
     def case_id(self) -> str:
@@ -89,12 +95,12 @@ class Recording:
         """Close the bag, write the manifest, give the folder its final name. Raises OSError."""
         for topic in tuple(self._topics.values()):
             self._bag.add_topic(topic)   # a silent topic is worth knowing too
-        summary = self._bag.close({
-            'case_id': self.case_id, 'cause': self._draft['cause'],
-            'reasons': ','.join(self._draft['reasons']), 'robot_id': self._draft['robot']['id']})
+        if self._guard:
+            self._draft['redaction'] = self._guard.told()
+        summary = self._bag.close(manifest.custom_data(self._draft))
         content = manifest.complete(self._draft, self.folder, summary, lost=self._cursor.lost,
                                     truncated_by=truncated_by or self._truncated_by,
-                                    arrivals=self._arrivals())
+                                    arrivals=self._arrivals(), keys=self._spool.keys)
         self._spool.commit(self.folder, content)
         return content
 
@@ -114,6 +120,11 @@ class Recording:
         self._bag.abandon()
 
     def _write(self, record: Record, log_ns: int) -> None:
-        self._bag.add_topic(self._topics[record.topic])
-        self._bag.write(record.topic, log_ns + self._to_utc_ns,
-                        record.now_ns + self._to_utc_ns, record.data)
+        topic = self._topics[record.topic]
+        self._bag.add_topic(topic)
+        data: bytes | None = record.data
+        if self._guard:
+            data = self._guard.pass_on(topic.name, topic.type, record.data)
+        if data is not None:
+            self._bag.write(record.topic, log_ns + self._to_utc_ns,
+                            record.now_ns + self._to_utc_ns, data)

@@ -1,32 +1,40 @@
 """A bag that a crash cut short, written anew with everything that can still be read.
 
 An unfinished MCAP has no index, so the usual reader finds nothing in it. Read from the front, it
-gives every chunk that was flushed; the rest was never on the disk.
+gives every chunk that was flushed; the rest was never on the disk. What was sealed is written
+sealed again, what was plain stays plain.
 """
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import yaml
 from mcap.records import Channel, Footer, Message, Schema
-from mcap.stream_reader import StreamReader
 
 from edge_case_recorder.bag import BagSummary, BagWriter, TopicInfo
+from edge_case_recorder.chunks import in_file_order
 from edge_case_recorder.qos import Qos
+from edge_case_recorder.sealing import SUFFIX, Key, SealError, check_key, unseal
 
-_MAX_RECORD_BYTES = 1 << 30
 
-
-def rebuild(damaged: Path, folder: Path, name: str, compression: str = 'zstd') -> BagSummary:
+def rebuild(damaged: Path, folder: Path, name: str, compression: str = 'zstd',
+            key: Key | None = None,
+            custom_data: Mapping[str, str] | None = None) -> BagSummary:
     """Write the readable part of an MCAP as a whole bag `<folder>/<name>_0.mcap`.
 
     The same messages, in the same order, with the same times. Never raises for what is in the
     damaged file: an unreadable one makes an empty bag.
+    key: of a sealed file; raises NoKeyError, before anything is written, when it is not its own.
     """
-    writer = BagWriter(folder, name, compression)
+    is_sealed = damaged.suffix == SUFFIX
+    if is_sealed:
+        check_key(damaged, [key] if key else [])
+    writer = BagWriter(folder, name, compression, key if is_sealed else None)
     schemas: dict[int, Schema] = {}
     topics: dict[int, str] = {}
-    for record in _readable(damaged):
+    for record in _readable(damaged, key):
         if isinstance(record, Schema):
             schemas[record.id] = record
         elif isinstance(record, Channel) and record.schema_id in schemas:
@@ -35,13 +43,22 @@ def rebuild(damaged: Path, folder: Path, name: str, compression: str = 'zstd') -
         elif isinstance(record, Message) and record.channel_id in topics:
             writer.write(topics[record.channel_id], record.log_time, record.publish_time,
                          record.data)
-    return writer.close({'recovered': 'true'})
+    return writer.close({**(custom_data or {}), 'recovered': 'true'})
 
 
-def _readable(path: Path) -> Iterator[object]:
-    with open(path, 'rb') as file:
-        records = iter(StreamReader(file, validate_crcs=True,
-                                    record_size_limit=_MAX_RECORD_BYTES).records)
+def _opened(path: Path, key: Key | None) -> IO[bytes]:
+    if key and path.suffix == SUFFIX:
+        return io.BufferedReader(unseal(path, [key], torn=True))
+    return open(path, 'rb')
+
+
+def _readable(path: Path, key: Key | None) -> Iterator[object]:
+    try:
+        opened = _opened(path, key)
+    except SealError:
+        return      # not even its beginning was on the disk
+    with opened as file:
+        records = in_file_order(file)
         while True:
             try:
                 record = next(records)

@@ -2,6 +2,7 @@
 
     <case id>.partial/     being written: draft.json and a growing MCAP
     <case id>/             recorded: manifest.json, metadata.yaml, <case id>_0.mcap
+                           (with a site's key `<case id>_0.mcap.sealed`; see sealing.py)
       + uploaded.json      in the bucket, checksums equal
       + failed.json        cannot be uploaded as it is; says why; stays until a person looks
     <case id>.broken/      cut short by a crash before anything was readable; says why
@@ -27,6 +28,15 @@ from edge_case_recorder import manifest
 from edge_case_recorder.durable import fsync_folder, rename_durably, take_lock, write_durably
 from edge_case_recorder.evictions import Candidate, Eviction, EvictionLog, order, size_of
 from edge_case_recorder.recovery import rebuild
+from edge_case_recorder.sealing import (
+    SUFFIX,
+    Key,
+    NoKeyError,
+    SealError,
+    check_key,
+    lying,
+    sealed_bytes,
+)
 
 DRAFT = 'draft.json'
 UPLOADED = 'uploaded.json'
@@ -73,13 +83,15 @@ class Spool:
 
     min_free_bytes: the recorder never writes below this much free space on the disk.
     evict_unsent: whether cases that are not uploaded may be removed for newer ones.
+    key: new cases are sealed with it, and those that were sealed before are read with it.
     """
 
     def __init__(self, root: Path, min_free_bytes: int,
                  log: Callable[[str], None] = lambda _: None,
                  free_bytes: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
-                 evict_unsent: bool = False) -> None:
+                 evict_unsent: bool = False, key: Key | None = None) -> None:
         self.root = root
+        self.key = key
         self._min_free_bytes = min_free_bytes
         self._log = log
         self._free_bytes = free_bytes
@@ -87,6 +99,10 @@ class Spool:
         self._evictions = EvictionLog(root)
         self._lock = -1
         self.evicted = 0    # cases, since the start
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        return (self.key,) if self.key else ()
 
     def open(self) -> None:
         """Make the folder and take it; raises SpoolError when another recorder has it."""
@@ -128,6 +144,8 @@ class Spool:
 
     def make_room(self, wanted_bytes: int) -> bool:
         """Whether so much may be written; cases make way for it in the order of `evictions`."""
+        if self.key:
+            wanted_bytes = sealed_bytes(wanted_bytes)
         if self.free_bytes() >= wanted_bytes:
             return True
         known = {case.id: (case, _priority(case.folder) if self._evict_unsent else 0)
@@ -149,7 +167,7 @@ class Spool:
         for folder in sorted(self.root.glob('*' + _PARTIAL)):
             try:
                 content = self._recover(folder)
-            except OSError as error:
+            except (OSError, NoKeyError) as error:
                 self._log(f'{folder.name} cannot be recovered now ({error}); it stays for the '
                           'next start')
                 continue
@@ -158,27 +176,34 @@ class Spool:
 
     def give_up(self, folder: Path, why: str) -> None:
         """Label what holds nothing readable; it is kept for a person to look at."""
-        (folder / 'why.txt').write_text(why + '\n')
+        write_durably(folder / 'why.txt', (why + '\n').encode())
         rename_durably(folder, folder.with_suffix(_BROKEN))
         self._log(f'{folder.stem} is broken: {why}')
 
     def _recover(self, folder: Path) -> manifest.Manifest | None:
+        name = folder.name.removesuffix(_PARTIAL)
+        damaged = lying(folder, f'{name}_0.mcap')
+        if damaged.suffix == SUFFIX:
+            # Before anything is judged: without its key nobody knows what is in it.
+            check_key(damaged, self.keys)
         if (folder / manifest.MANIFEST).exists():
             try:
                 content = manifest.read(folder)
-                if all(manifest.describe(folder / entry['path']) == entry
+                if all(manifest.describe(lying(folder, entry['path']), self.keys) == entry
                        for entry in content['files']):
                     self._publish(folder)
                     return content
-            except (manifest.ManifestError, FileNotFoundError):
+            except (manifest.ManifestError, FileNotFoundError, SealError):
                 pass   # the crash came before the manifest was true: rebuild it
-        name = folder.name.removesuffix(_PARTIAL)
-        damaged = folder / f'{name}_0.mcap'
         shutil.rmtree(folder / _REBUILT, ignore_errors=True)
         try:
             draft = json.loads((folder / DRAFT).read_bytes())
-        except (OSError, ValueError) as error:
+            told = manifest.custom_data(draft)
+        except (OSError, ValueError, RecursionError) as error:
             self.give_up(folder, f'its draft cannot be read: {error}')
+            return None
+        except (LookupError, TypeError, AttributeError) as error:
+            self.give_up(folder, f'its draft is not a draft: {error!r}')
             return None
         if not damaged.exists():
             self.give_up(folder, 'the crash came before the first message was written')
@@ -187,7 +212,7 @@ class Spool:
         if not self.make_room(damaged.stat().st_size):
             raise OSError('there is too little room to rebuild it')
         (folder / _REBUILT).mkdir()
-        summary = rebuild(damaged, folder / _REBUILT, name)
+        summary = rebuild(damaged, folder / _REBUILT, name, key=self.key, custom_data=told)
         if not summary.messages:
             self.give_up(folder, 'the crash came before the first message was flushed')
             return None
@@ -196,8 +221,8 @@ class Spool:
         (folder / _REBUILT).rmdir()
         try:
             content = manifest.complete(draft, folder, summary, lost={}, truncated_by='crash',
-                                        recovered=True)
-        except (manifest.ManifestError, KeyError, TypeError) as error:
+                                        recovered=True, keys=self.keys)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.give_up(folder, f'its draft is not a draft: {error}')
             return None
         self.commit(folder, content)

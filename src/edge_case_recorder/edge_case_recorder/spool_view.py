@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_case_recorder.manifest import MANIFEST
+from edge_case_recorder.sealing import sealed_sentence
 from edge_case_recorder.spool import DRAFT, FAILED, UPLOADED, SpooledCase, State, cases
 from edge_case_recorder.uploading.status import read_status
-from edge_case_recorder.uploading.trouble import Trouble
+from edge_case_recorder.uploading.trouble import SET_ASIDE
 
 UPLOADING = 'uploading'
 STATES = (State.PARTIAL, State.RECORDED, UPLOADING, State.UPLOADED, State.FAILED, State.BROKEN)
@@ -33,7 +34,8 @@ class CaseView:
 
     state: one of STATES; bytes: of its files; sent_bytes: known to be in the bucket; why: what
     went wrong, empty when nothing did; url: of an uploaded case; lost: messages of its window that
-    the ring had to drop; complete: False for a window that was cut or has losses.
+    the ring had to drop; complete: False for a window that was cut or has losses; sealed: whether
+    its bag is (sealing.py).
     """
 
     id: str
@@ -47,6 +49,7 @@ class CaseView:
     url: str = ''
     lost: int = 0
     complete: bool = True
+    sealed: bool = False
 
     def age_s(self, now_s: float) -> float:
         """Seconds since the trigger by the wall clock; never negative."""
@@ -131,7 +134,7 @@ def printable(text: object) -> str:
 def _on_its_way(view: CaseView, uploader: Mapping[str, Any]) -> CaseView:
     """A recorded case that the uploader named last; set aside is not on its way."""
     why = printable(uploader.get('why') or '')
-    if uploader.get('trouble') == Trouble.REFUSED:
+    if uploader.get('trouble') in SET_ASIDE:
         return replace(view, why=why)
     sent = _whole(uploader.get('persisted_bytes'))
     return replace(view, state=UPLOADING, sent_bytes=min(max(sent or 0, 0), view.bytes), why=why)
@@ -142,7 +145,8 @@ def _described(case: SpooledCase, name: str, problem: bool = True) -> CaseView:
     match = _ID.fullmatch(case.id)
     view = CaseView(id=printable(case.id), state=case.state,
                     cause=printable(match[2]) if match else '', priority=None,
-                    stamp_s=_stamp_s(match[1]) if match else 0.0, bytes=_size(case.folder))
+                    stamp_s=_stamp_s(match[1]) if match else 0.0, bytes=_size(case.folder),
+                    sealed=bool(sealed_sentence(case.folder)))
     try:
         content = _json(case.folder / name)
         window = content.get('window', {})

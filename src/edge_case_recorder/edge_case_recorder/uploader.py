@@ -5,7 +5,7 @@ goes on within the object, at most one chunk is sent again, and a name that is t
 content counts as sent. The manifest goes last and is the commit mark.
 
     uploader --spool DIR --bucket gs://name/prefix [--limit BYTES_PER_S] [--schedule FILE]
-             [--metrics PORT]
+             [--metrics PORT] [--key FILE]
 """
 
 import argparse
@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge_case_recorder.durable import take_lock
+from edge_case_recorder.sealing import Key, SealError
 from edge_case_recorder.spool import State, cases
 from edge_case_recorder.store import StoreError, open_store
 from edge_case_recorder.uploading.carrier import Carrier, Step, Uploader
@@ -41,8 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         schedule = read_schedule(options.schedule) if options.schedule else Schedule()
         cap = TokenBucket(options.limit, time.monotonic()) if options.limit is not None else None
+        keys = tuple(Key.read(path) for path in options.key)
         store = open_store(options.bucket, cap)
-    except (ValueError, ScheduleError, StoreError) as error:
+    except (ValueError, ScheduleError, SealError, StoreError) as error:
         print(f'uploader: {error}', file=sys.stderr)
         return 2
     try:
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'uploader: {options.spool}: {error.strerror or error}', file=sys.stderr)
         return 2
     try:
-        return _carry(options, Carrier(options.spool, store, schedule), stop)
+        return _carry(options, Carrier(options.spool, store, schedule, keys=keys), stop)
     finally:
         os.close(lock)
 
@@ -117,6 +119,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
                         help='when which priority may go (YAML; see README)')
     parser.add_argument('--metrics', metavar='PORT',
                         help='serve Prometheus meters at this port of loopback, or at HOST:PORT')
+    parser.add_argument('--key', metavar='FILE', action='append', default=[],
+                        help='the site\'s key, for sealed cases; again for one of before')
     # ros2 launch may add --ros-args to a node's command line; this is no node.
     return parser.parse_args(_without_ros_arguments(arguments))
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from edge_case_recorder import manifest
 from edge_case_recorder.bag import TopicInfo
 from edge_case_recorder.recording import SETTLE_NS, OutOfRoom, Recording
+from edge_case_recorder.redaction import Redactor
 from edge_case_recorder.ring import Cursor, Record, Ring
 from edge_case_recorder.spool import Spool, cases
 from edge_case_recorder.triggers import LaterReasons, Trigger
@@ -82,12 +83,14 @@ class Worker:
     def __init__(self, ring: Ring, spool: Spool, topics: Mapping[str, TopicInfo],
                  identity: Identity, *, compression: str, flush_s: float, max_open: int,
                  on_case: Callable[[manifest.Manifest], None],
-                 log: Callable[[bool, str], None]) -> None:
+                 log: Callable[[bool, str], None],
+                 redactor: Redactor | None = None) -> None:
         self._ring = ring
         self._spool = spool
         self._topics = topics
         self._identity = identity
         self._compression = compression
+        self._redactor = redactor
         self._flush_s = flush_s
         self._max_open = max_open
         self._on_case = on_case
@@ -153,9 +156,12 @@ class Worker:
         self._commands.put(later)
 
     def _run(self) -> None:
-        for content in self._spool.recover():
-            self._count(recovered=1)
-            self._tell(content)
+        try:
+            for content in self._spool.recover():
+                self._count(recovered=1)
+                self._tell(content)
+        except Exception as error:   # what lies in a spool must not keep the next case from it
+            self._fail(f'what a crash left in {self._spool.root} is not recovered: {error!r}')
         while True:
             try:
                 command = self._commands.get(timeout=self._patience_s())
@@ -190,7 +196,8 @@ class Worker:
         try:
             self._open.append(Recording(
                 begin.trigger, begin.window, begin.draft, self._ring, self._spool, self._topics,
-                self._compression, truncated_by='late_start' if late else ''))
+                self._compression, truncated_by='late_start' if late else '',
+                redactor=self._redactor))
         except (OSError, RuntimeError) as error:
             self._ended += 1
             self._fail(f'case {begin.draft["case_id"]} could not begin: {error}')

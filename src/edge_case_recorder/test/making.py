@@ -63,10 +63,11 @@ def a_case(spool: Spool, cause='protective_field', stamp_ns=NOON_NS, messages=30
     """A recorded case in the spool; returns its folder."""
     draft = a_draft(cause, stamp_ns, priority)
     folder = spool.begin(draft)
-    writer = BagWriter(folder, draft['case_id'], 'none')
+    writer = BagWriter(folder, draft['case_id'], 'none', spool.key)
     fill(writer, messages, stamp_ns, size)
     summary = writer.close({})
-    return spool.commit(folder, manifest.complete(draft, folder, summary, lost={}))
+    return spool.commit(folder, manifest.complete(draft, folder, summary, lost={},
+                                                  keys=spool.keys))
 
 
 def an_open_spool(root, **settings):

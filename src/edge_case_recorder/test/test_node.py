@@ -35,7 +35,9 @@ from tf2_msgs.msg import TFMessage
 
 from edge_case_recorder import manifest
 from edge_case_recorder.node import EdgeCaseRecorder
+from edge_case_recorder.sealing import Key
 from edge_case_recorder.spool import State, cases
+from edge_case_recorder.unsealing import unseal_case
 from node_kit import ParameterError
 
 BEFORE_S, AFTER_S, SCAN_HZ = 0.8, 0.4, 40.0
@@ -345,6 +347,54 @@ def test_a_kill_within_a_window_is_recovered_by_the_next_start(robot, tmp_path):
     assert content['recovered']
     assert content['window']['truncated_by'] == 'crash'
     assert len(scans(spool / content['case_id'])) > BEFORE_S * SCAN_HZ * 0.9
+
+
+def restart(robot, spool, name, *more):
+    """A recorder that is active under a name of its own."""
+    process = start_recorder(spool, '-r', f'__node:={name}', *more)
+    assert robot.transit(Transition.TRANSITION_CONFIGURE, name)
+    assert robot.transit(Transition.TRANSITION_ACTIVATE, name)
+    return process
+
+
+def test_a_sealed_case_waits_for_its_key_after_a_kill(robot, tmp_path):
+    spool, key = tmp_path / 'spool', tmp_path / 'key'
+    key.write_text('07' * 32)
+    key.chmod(0o600)
+    with active_recorder(robot, spool, '-p', 'after_s:=30.0', '-p', 'flush_s:=0.1',
+                         '-p', f'key_file:={key}') as recorder:
+        open_case(robot, spool)
+        recorder.kill()
+        recorder.wait()
+    keyless = restart(robot, spool, 'keyless')
+    keyless.send_signal(signal.SIGTERM)
+    assert 'is sealed, and no key was given); it stays for the next start' in \
+        keyless.communicate(timeout=15)[1]
+    [case] = cases(spool)
+    assert case.state is State.PARTIAL
+    robot.cases.clear()
+    again = restart(robot, spool, 'with_its_key', '-p', f'key_file:={key}')
+    try:
+        content = robot.wait_for_cases(1)
+    finally:
+        again.kill()
+        again.communicate()
+    assert content['recovered']
+    folder = unseal_case(spool / content['case_id'], [Key.read(key)], tmp_path / 'plain')
+    assert len(scans(folder)) > BEFORE_S * SCAN_HZ * 0.9
+    assert not list(spool.rglob('*.mcap'))
+
+
+def test_a_key_that_others_may_read_is_refused_at_configuring(robot, tmp_path):
+    key = tmp_path / 'key'
+    key.write_text('07' * 32)
+    key.chmod(0o644)
+    process = start_recorder(tmp_path / 'spool', '-p', f'key_file:={key}')
+    try:
+        assert not robot.transit(Transition.TRANSITION_CONFIGURE)
+    finally:
+        process.kill()
+    assert f'key file {key}: others may read it (mode 0644)' in process.communicate()[1]
 
 
 def test_a_rate_limit_holds_for_the_topics_that_it_names(robot, tmp_path):

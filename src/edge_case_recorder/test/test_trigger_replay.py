@@ -9,7 +9,7 @@ import pytest
 from making import LATCHED, NOON_NS, SENSOR, S, a_case, an_open_spool, string_cdr, topic
 from rosbags.typesys import Stores, get_typestore
 
-from edge_case_recorder import bag_messages, manifest
+from edge_case_recorder import chunks, manifest
 from edge_case_recorder.bag import BagWriter
 from edge_case_recorder.bag_messages import Bag, BagError, bags_under
 from edge_case_recorder.marks import (
@@ -146,7 +146,7 @@ def test_messages_that_are_none_are_counted_and_the_rest_is_read(tmp_path):
 def test_a_bag_that_unpacks_to_more_than_memory_is_refused(tmp_path, monkeypatch):
     bag = a_bag(folder(tmp_path), [2.0] * 2000)
     size = (bag / 'bag_0.mcap').stat().st_size
-    monkeypatch.setattr(bag_messages, '_MAX_CHUNK_BYTES', size)  # a bomb is small on the disk
+    monkeypatch.setattr(chunks, 'MAX_CHUNK_BYTES', size)  # a bomb is small on the disk
     with pytest.raises(BagError, match='it has a chunk of more than'):
         replay(bag, rules_of(NEAR))
 

@@ -81,6 +81,9 @@ def test_what_is_no_bag_is_refused_in_one_sentence(world, replayed, tmp_path):
     assert 'there is no' in refusal(replayed((), bag=tmp_path / 'none'))
     (tmp_path / 'empty').mkdir()
     assert 'holds no .mcap file' in refusal(replayed((), bag=tmp_path / 'empty'))
+    (tmp_path / 'sealed').mkdir()
+    (tmp_path / 'sealed' / 'case_0.mcap.sealed').write_bytes(b'SPSEAL')
+    assert 'is sealed; unseal it with' in refusal(replayed((), bag=tmp_path / 'sealed'))
     whole = write_bag(tmp_path / 'whole.mcap', world.recorded()).read_bytes()
     broken = tmp_path / 'broken.mcap'
     for data in (b'', b'no bag', whole[:-100], whole[:5000], whole[:len(whole) // 2] + bytes(64)

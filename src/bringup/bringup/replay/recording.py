@@ -58,6 +58,9 @@ def odometry(v_mps: float) -> Odometry:
 def from_bag(path: Path) -> list[Recorded]:
     """Every message of a bag folder's MCAP files, or of one MCAP file, in order of log time."""
     files = [path] if path.is_file() else sorted(path.glob('*.mcap'))
+    if path.suffix == '.sealed' or (path.is_dir() and any(path.glob('*.mcap.sealed'))):
+        raise RecordingError(f'{path}: is sealed; unseal it with: ros2 run edge_case_recorder '
+                             'cases unseal CASE --key FILE --output DIR')
     if not files:
         raise RecordingError(f'{path}: holds no .mcap file')
     found: list[tuple[int, str, str, bytes]] = []

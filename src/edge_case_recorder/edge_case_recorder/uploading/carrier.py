@@ -15,12 +15,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from edge_case_recorder import manifest
+from edge_case_recorder.site_key import Key
 from edge_case_recorder.spool import SpooledCase, State, cases, mark
 from edge_case_recorder.store import Store
 from edge_case_recorder.uploading.backoff import Backoff
 from edge_case_recorder.uploading.case_upload import CaseUpload
 from edge_case_recorder.uploading.schedule import Schedule
-from edge_case_recorder.uploading.trouble import PERSON_MUST_LOOK, StoreError, Trouble
+from edge_case_recorder.uploading.trouble import PERSON_MUST_LOOK, SET_ASIDE, StoreError, Trouble
 
 # What a server will not have now it will hardly have in a second.
 _ASIDE_S = 60.0
@@ -64,7 +65,7 @@ class _Known:
 class Carrier:
     """One spool, one bucket. All that must survive is in the spool and in the bucket.
 
-    utc_ns: for the mark, for people.
+    utc_ns: for the mark, for people. keys: for sealed cases; without theirs they wait.
     """
 
     spool: Path
@@ -73,6 +74,7 @@ class Carrier:
     backoff: Backoff = field(default_factory=Backoff)
     steady_s: Callable[[], float] = time.monotonic
     utc_ns: Callable[[], int] = time.time_ns
+    keys: tuple[Key, ...] = field(default=(), repr=False)
     _known: dict[str, _Known] = field(default_factory=dict)
     _running: str = ''
     _looked: tuple[int, float] = (-1, 0.0)
@@ -105,7 +107,7 @@ class Carrier:
         known = self._known[case_id]
         try:
             if known.upload is None:
-                known.upload = CaseUpload(self.spool / case_id, self.store)
+                known.upload = CaseUpload(self.spool / case_id, self.store, self.keys)
             whole = known.upload.step()
         except manifest.ManifestError as error:
             return self._failed(case_id, StoreError(Trouble.DAMAGED, str(error)))
@@ -166,8 +168,8 @@ class Carrier:
     def _trouble(self, case_id: str, known: _Known, error: StoreError) -> Step:
         if error.trouble in PERSON_MUST_LOOK:
             return self._failed(case_id, error)
-        if error.trouble is Trouble.REFUSED:
-            # It is this object that the server will not have: the others go on.
+        if error.trouble in SET_ASIDE:
+            # It is this case that cannot go: the others go on.
             known.aside = known.aside or Backoff(self.backoff.patience, self.backoff.uniform)
             known.aside_until_s = self.steady_s() + known.aside.failed(
                 max(error.retry_after_s, _ASIDE_S))
@@ -220,7 +222,7 @@ class Uploader:
                 lasting.append(step.error)
             if step.did is not Did.WAITING or step.error is None:
                 continue
-            if step.error.trouble is Trouble.REFUSED:
+            if step.error.trouble in SET_ASIDE:
                 lasting.append(step.error)
             elif self.carrier.backoff.failures >= self.carrier.backoff.patience.attempts:
                 return sent, [*lasting, step.error]

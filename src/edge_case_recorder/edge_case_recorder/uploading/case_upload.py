@@ -3,9 +3,12 @@
 The manifest in the bucket is the commit mark: who finds it finds everything that it names.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from edge_case_recorder import manifest
+from edge_case_recorder.sealing import lying, plain_size
+from edge_case_recorder.site_key import Key, NoKeyError, SealError
 from edge_case_recorder.store import Sending, Store
 from edge_case_recorder.uploading.trouble import Item, StoreError, Trouble
 
@@ -14,10 +17,15 @@ _TYPES = {'.mcap': 'application/octet-stream', '.yaml': 'application/yaml',
 
 
 class CaseUpload:
-    """Raises ManifestError when the case has no manifest that can be read."""
+    """Raises ManifestError when the case has no manifest that can be read.
 
-    def __init__(self, folder: Path, store: Store) -> None:
+    What is sealed in the spool is sent as it was before: the bucket's objects are what the manifest
+    describes, whoever sealed them.
+    """
+
+    def __init__(self, folder: Path, store: Store, keys: Sequence[Key] = ()) -> None:
         self.folder = folder
+        self._keys = tuple(keys)
         self.content = manifest.read(folder)
         self.objects = manifest.object_folder(self.content)
         self.bytes = sum(entry['bytes'] for entry in self.content['files'])
@@ -56,22 +64,28 @@ class CaseUpload:
     def _still_whole(self, item: Item) -> None:
         """A file that was cut short looks like a broken link, for ever."""
         try:
-            size = item.path.stat().st_size
+            size = plain_size(item.path, item.keys)
         except OSError as error:
             raise StoreError(Trouble.DAMAGED, f'{item.path}: {error.strerror or error}') from error
+        except SealError as error:
+            raise StoreError(Trouble.DAMAGED, str(error)) from error
         if size != item.bytes:
             raise StoreError(Trouble.DAMAGED, f'{item.path} has {size} bytes, and had '
                                               f'{item.bytes} before')
 
     def _item(self, name: str) -> Item:
         """The file is read once whole before it is sent: what differs from its manifest stays."""
-        path = self.folder / name
+        path = lying(self.folder, name)
         try:
-            found = manifest.describe(path)
+            found = manifest.describe(path, self._keys)
+        except NoKeyError as error:
+            raise StoreError(Trouble.SEALED, str(error)) from error
+        except SealError as error:
+            raise StoreError(Trouble.DAMAGED, str(error)) from error
         except OSError as error:
             raise StoreError(Trouble.DAMAGED, f'{path}: {error.strerror or error}') from error
         expected = [entry for entry in self.content['files'] if entry['path'] == name]
         if expected and found != expected[0]:
             raise StoreError(Trouble.DAMAGED, f'{path} is not what its manifest says')
         return Item(f'{self.objects}/{name}', path, found['bytes'], found['crc32c'],
-                    _TYPES.get(path.suffix, 'application/octet-stream'))
+                    _TYPES.get(Path(name).suffix, 'application/octet-stream'), self._keys)

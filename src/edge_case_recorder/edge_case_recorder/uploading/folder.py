@@ -52,7 +52,7 @@ class FolderStore:
 
     def body(self, item: Item, first: int, end: int) -> Body:
         return Body(item.path, first, end, cap=self._cap, steady_s=self._steady_s,
-                    sleep=self._sleep)
+                    sleep=self._sleep, keys=item.keys)
 
 
 class FolderSending:

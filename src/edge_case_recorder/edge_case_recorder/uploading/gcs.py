@@ -133,7 +133,7 @@ class GcsStore:
             return None
         try:
             return Body(item.path, *request.piece, before=request.before, after=request.after,
-                        cap=self._cap, steady_s=self._steady_s, sleep=self._sleep)
+                        cap=self._cap, steady_s=self._steady_s, sleep=self._sleep, keys=item.keys)
         except OSError as error:
             raise StoreError(Trouble.DAMAGED, f'{item.path}: {error.strerror}') from error
 

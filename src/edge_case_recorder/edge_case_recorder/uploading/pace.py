@@ -1,10 +1,14 @@
 """How fast: a cap in bytes per second, and chunks of a fixed time whatever the link is."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+from edge_case_recorder.sealing import SealError, open_plain
+from edge_case_recorder.site_key import Key
 from edge_case_recorder.uploading.protocol import QUANTUM
+from edge_case_recorder.uploading.trouble import StoreError, Trouble
 
 _SLICE_S = 0.05
 _SMALLEST_SLICE = 1 << 10
@@ -42,15 +46,20 @@ class Body:
     """The body of a request: a piece of a file between two strings, read as the cap allows.
 
     Reads at most one slice at a time, so neither memory nor the link sees a whole chunk at once.
+    A sealed file is unsealed as it is read (keys): places and bytes are the plaintext's.
+    Raises OSError; StoreError of DAMAGED where a sealed file was changed.
     """
 
     def __init__(self, path: Path, first: int, end: int, *, before: bytes = b'', after: bytes = b'',
                  cap: TokenBucket | None = None, steady_s: Callable[[], float] = time.monotonic,
-                 sleep: Callable[[float], object] = time.sleep) -> None:
+                 sleep: Callable[[float], object] = time.sleep,
+                 keys: Sequence[Key] = ()) -> None:
         self._length = len(before) + (end - first) + len(after)
         self._before, self._after = before, after
         self._left = end - first
-        self._file = open(path, 'rb')   # noqa: SIM115 closed by close()
+        self._path = path
+        with _damage_told():
+            self._file = open_plain(path, keys)
         self._file.seek(first)
         self._cap, self._steady_s, self._sleep = cap, steady_s, sleep
 
@@ -75,14 +84,23 @@ class Body:
             data, self._before = self._before[:count], self._before[count:]
             return data
         if self._left:
-            data = self._file.read(min(count, self._left))
+            with _damage_told():
+                data = self._file.read(min(count, self._left))
             # A file that was cut short ends the request too early: the server waits in vain.
             if not data:
-                raise OSError(f'{self._file.name} became shorter while it was sent')
+                raise OSError(f'{self._path} became shorter while it was sent')
             self._left -= len(data)
             return data
         data, self._after = self._after[:count], self._after[count:]
         return data
+
+
+@contextmanager
+def _damage_told() -> Iterator[None]:
+    try:
+        yield
+    except SealError as error:
+        raise StoreError(Trouble.DAMAGED, str(error)) from error
 
 
 class ChunkSize:

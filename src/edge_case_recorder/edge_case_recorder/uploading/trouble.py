@@ -1,8 +1,10 @@
 """What can go wrong on the way to a bucket, by name. Nothing is lost by any of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+
+from edge_case_recorder.site_key import Key
 
 
 class Trouble(StrEnum):
@@ -17,10 +19,13 @@ class Trouble(StrEnum):
     CONFLICT = 'conflict'              # another object has the name: a person must look
     DAMAGED = 'damaged'                # the file differs from its manifest: a person must look
     REFUSED = 'refused'                # the server will not have this object: it waits, others go
+    SEALED = 'sealed'                  # its key is not here: it waits, others go
 
 
 # The case is marked as failed and the next one goes on.
 PERSON_MUST_LOOK = (Trouble.CONFLICT, Trouble.DAMAGED)
+# The case is set aside for a while and the next one goes on.
+SET_ASIDE = (Trouble.REFUSED, Trouble.SEALED)
 
 
 class StoreError(RuntimeError):
@@ -45,10 +50,15 @@ class ObjectInfo:
 
 @dataclass(frozen=True)
 class Item:
-    """A file that is to become the object `name` (relative to the store's prefix)."""
+    """A file that is to become the object `name` (relative to the store's prefix).
+
+    bytes, crc32c: of the object, which is the plaintext where the file is sealed.
+    keys: for a sealed file.
+    """
 
     name: str
     path: Path
     bytes: int
     crc32c: str
     content_type: str
+    keys: tuple[Key, ...] = field(default=(), repr=False)
