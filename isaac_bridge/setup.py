@@ -6,7 +6,7 @@ setup(
     name=package_name,
     version='0.1.0',
     packages=find_packages(exclude=['test']),
-    package_data={package_name: ['schemas/*.json']},
+    package_data={package_name: ['schemas/*.json', 'suite/*.j2']},
     data_files=[
         ('share/ament_index/resource_index/packages', ['resource/' + package_name]),
         ('share/' + package_name, ['package.xml']),
@@ -22,6 +22,7 @@ setup(
         'console_scripts': [
             'world = isaac_bridge.node:main',
             'scenario_from_case = isaac_bridge.case.__main__:main',
+            'gate = isaac_bridge.suite.__main__:main',
         ],
         'node_parameters': [
             'isaac_bridge.world = isaac_bridge.parameters:Parameters',

@@ -1,7 +1,7 @@
 """Engines behind the world's protocol, by name; each is imported only when it is asked for."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..robot import read_robot
 from ..scenario import read_scenario
@@ -17,7 +17,7 @@ def create(engine: str, **options: Any) -> World:
 
 
 def open_world(scenario: str | Path, robot: str | Path, seed: int = 0, *,
-               engine: Literal['mujoco'] = 'mujoco', camera: str = 'auto',
+               engine: str = 'mujoco', camera: str = 'auto',
                **options: Any) -> World:
     """A loaded world from two YAML files. Raises ScenarioError, RobotError or WorldError.
 
