@@ -1,10 +1,9 @@
 """An episode: a seed of a scenario driven by the robot's own reflex and policy client.
 
-Each scan period, in the order that lock-step gives the full stack: the world's frame, the reflex's
-verdict on it with the newest policy command, the policy client's tick, then the physics.
+Each scan period, in the order that lock-step gives the full stack:
 
-    frame(t) -> reflex: scan, odometry -> verdict -> base
-             -> policy client: odometry, image -> policy/cmd_vel(t) -> the verdict on frame(t + 1)
+    frame(t) -> reflex: scan(t), odom(t), policy/cmd_vel(t - 1)  -> cmd_vel(t) -> base
+             -> policy client: odom(t), image(t - 1), safety/state(t - 1) -> policy/cmd_vel(t)
 """
 
 import dataclasses
@@ -34,6 +33,8 @@ from . import cdr, senses
 from .brain import HOLD, SERVER, Brain
 
 ARRIVED_M = 0.5
+# A command for each scan: in lock-step each of them is answered.
+PARAMETERS = Parameters(output_rate_hz=40.0)
 _MOVING_MPS = 0.05
 # An operator who sees that nothing is in the way resets a robot that has just been started.
 _RESET_NS = 1_000_000_000
@@ -90,7 +91,7 @@ def run(world: World, robot: Robot, scenario: Scenario, seed: int, server: Polic
     """
     world.load(scenario, world.robot, seed)
     brain = Brain(robot.embodiment, robot.vocabulary, server, board, scenario.faults, seed,
-                  parameters)
+                  parameters or PARAMETERS)
     drive = _Drive(world, robot, scenario, brain, Episode(scenario.name, seed), tuple(witnesses))
     return drive.to_its_end()
 
@@ -128,8 +129,9 @@ class _Drive:
         self._begin()
         while world.t_ns < limit_ns and not shown.latched and not shown.arrived:
             frame = self._look()
+            action = self._think(frame)
             v, w = self._verdict(frame)
-            self._think(frame)
+            self._exchange(frame, action)
             self._judge(frame)
             self._digest.update(np.array([frame.t_ns, *frame.robot, v, w], np.float64).tobytes())
             world.command(v, w)
@@ -148,8 +150,6 @@ class _Drive:
         frame = self._world.frame(render=due)
         for witness in self._witnesses:
             witness.see(frame, self._world)
-        if due and frame.image is not None:
-            self._brain.hear(self._topic, senses.image(frame.image, frame.t_ns), frame.t_ns)
         return frame
 
     def _verdict(self, frame: Frame) -> tuple[float, float]:
@@ -165,7 +165,6 @@ class _Drive:
         _, v, w = reflex.decide(now)
         state = reflex.machine.state
         self._count(state)
-        self._brain.hear_reflex(dict(reflex.status(frame.t_ns)), frame.t_ns)
         self._has_moved |= reflex.machine.may_move
         self._state = state
         return v, w
@@ -179,13 +178,19 @@ class _Drive:
         if state is State.LATCHED and self._has_moved:
             self._shown.latched = ','.join(sorted(self._reflex.machine.latched_by)) or 'unknown'
 
-    def _think(self, frame: Frame) -> None:
+    def _think(self, frame: Frame) -> np.ndarray | None:
         self._brain.hear('odom', senses.odometry(frame), frame.t_ns)
-        action = self._brain.step(frame.t_ns)
+        return self._brain.step(frame.t_ns)
+
+    def _exchange(self, frame: Frame, action: np.ndarray | None) -> None:
+        """What arrives between this instant and the next."""
         if action is not None:
             v, w = float(action[0]), float(action[1])
             self._reflex.on_command(cdr.twist(frame.t_ns, v, w),
                                     Instant(frame.t_ns, frame.t_ns))
+        self._brain.hear_reflex(dict(self._reflex.status(frame.t_ns)), frame.t_ns)
+        if frame.image is not None and self._renders:
+            self._brain.hear(self._topic, senses.image(frame.image, frame.t_ns), frame.t_ns)
 
     def _judge(self, frame: Frame) -> None:
         shown, (x, y, yaw) = self._shown, frame.robot
@@ -197,8 +202,7 @@ class _Drive:
                             *frame.people.reshape(-1)])
         if abs(frame.twist[0]) > _MOVING_MPS:
             shown.min_clearance_m = min(shown.min_clearance_m, frame.clearance_m)
-        statuses = self._brain.statuses
-        self._fallback += bool(statuses) and statuses[-1][2] not in (SERVER, HOLD)
+        self._fallback += self._brain.source not in (SERVER, HOLD)
         gx, gy = self._scenario.goal
         shown.arrived = bool(np.hypot(gx - x, gy - y) <= ARRIVED_M
                              and abs(frame.twist[0]) < _MOVING_MPS)

@@ -27,10 +27,12 @@ from node_kit import ParameterError, declare
 from node_kit.ending import spin_until_told
 from policy_client import embodiment as emb
 from policy_client import embodiment_file, exchange, messages
+from policy_client.chunks import Step
 from policy_client.flights import Cancel, Handshake, Infer, Job, Times
+from policy_client.lockstep import Delays, Lockstep, Tick
 from policy_client.observation import Sample
 from policy_client.parameters import ONNX, Parameters, check, endpoints
-from policy_client.pilot import Pilot
+from policy_client.pilot import Handled, Pilot
 from policy_client.policies.base import Policy, PolicyUnavailable, Reply
 from policy_client.policies.gr00t import Gr00tPolicy
 from policy_client.policies.hold import HoldPolicy
@@ -47,6 +49,7 @@ _LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE,
 _TYPES = {emb.IMAGE: Image, emb.COMPRESSED_IMAGE: CompressedImage, emb.ODOMETRY: Odometry,
           emb.POSE: PoseStamped, emb.STRING: String, emb.JOINT_STATE: JointState}
 _STATUS_HZ = 5.0
+_STATUS_NS = 200_000_000
 _DIAGNOSTICS_HZ = 1.0
 _HEALTH_HZ = 20.0
 _HANDSHAKE_S = 1.0
@@ -85,10 +88,12 @@ class PolicyClient(LifecycleNode):
         self._endpoints = endpoints(self._chosen)
         self._lock = threading.RLock()
         self._pilot: Pilot | None = None
+        self._lockstep: Lockstep | None = None
         self._policies: dict[str, Policy] = {}
         self._hands: ThreadPoolExecutor | None = None
         self._active = False
         self._told: tuple[Any, ...] = ()
+        self._told_ns = 0
         self._told_errors = ''
         self._opened: list[tuple[Callable[[Any], bool], Any]] = []
         self._simulated = bool(self.get_parameter('use_sim_time').value)
@@ -158,6 +163,10 @@ class PolicyClient(LifecycleNode):
         self._pilot = Pilot(self._embodiment, vocabulary, list(self._policies),
                             pilot_settings(self._chosen, self._endpoints),
                             uuid.uuid4().hex[:8])
+        if self._chosen.lockstep:
+            p50_ms, p95_ms = self._chosen.lockstep_delay_ms
+            self._lockstep = Lockstep(self._pilot, self._policies, self._chosen, Delays(
+                p50_ms, p95_ms, seed=self._chosen.lockstep_seed))
         self._wire()
         self.get_logger().info(f'embodiment {self._embodiment.name}, routes '
                                f'{", ".join(self._policies)}')
@@ -189,10 +198,12 @@ class PolicyClient(LifecycleNode):
                 _LATCHED if latched else _STREAM))
         keep(self.destroy_subscription, self.create_subscription(
             DiagnosticArray, 'safety/state', self._on_safety, _LATCHED))
-        for rate_hz, callback in ((self._chosen.output_rate_hz, self._on_output),
-                                  (self._chosen.inference_rate_hz, self._on_inference),
-                                  (_HEALTH_HZ, self._on_health), (_STATUS_HZ, self._on_status),
-                                  (_DIAGNOSTICS_HZ, self._on_diagnostics)):
+        timers = [(_DIAGNOSTICS_HZ, self._on_diagnostics)]
+        if self._lockstep is None:
+            timers += [(self._chosen.output_rate_hz, self._on_output),
+                       (self._chosen.inference_rate_hz, self._on_inference),
+                       (_HEALTH_HZ, self._on_health), (_STATUS_HZ, self._on_status)]
+        for rate_hz, callback in timers:
             keep(self.destroy_timer, self.create_timer(1.0 / rate_hz, callback,
                                                        clock=self._steady))
         self._hedge_timer = keep(self.destroy_timer, self.create_timer(
@@ -201,7 +212,7 @@ class PolicyClient(LifecycleNode):
     def _tear_down(self) -> None:
         with self._lock:
             self._active = False
-            self._pilot = None
+            self._pilot = self._lockstep = None
             opened, self._opened = self._opened, []
             policies, self._policies = self._policies, {}
             hands, self._hands = self._hands, None
@@ -221,12 +232,20 @@ class PolicyClient(LifecycleNode):
         stamp = _stamp_ns(header.stamp) if header else None
         received = stamp if stamp is not None and self._chosen.clock == 'sim' \
             else now.logical_ns
-        if pilot.heard(topic, Sample(message, received, stamp)):
+        sample = Sample(message, received, stamp)
+        if self._lockstep is not None:
+            self._lockstep.hear(topic, sample, received)
+            if topic == self._chosen.lockstep_topic and self._active:
+                self._on_instant(pilot, self._lockstep.tick(received), received)
+        elif pilot.heard(topic, sample):
             self._on_inference()
 
     @_locked
     def _on_safety(self, pilot: Pilot, message: DiagnosticArray) -> None:
-        if pilot.safety(safety_state(message), self._now().steady_ns, safety_pace(message)):
+        state, pace = safety_state(message), safety_pace(message)
+        if self._lockstep is not None:
+            self._lockstep.hear_reflex(state, pace, _stamp_ns(message.header.stamp))
+        elif pilot.safety(state, self._now().steady_ns, pace):
             self._on_inference()
 
     @_locked
@@ -243,14 +262,27 @@ class PolicyClient(LifecycleNode):
         if not self._active:
             return
         now = self._now()
-        action, stamp = pilot.step(now).action, messages.stamp_of(now.stamp_ns)
+        self._command(pilot.step(now), now.stamp_ns)
+        self._tell(pilot, only_changes=True)
+
+    def _on_instant(self, pilot: Pilot, tick: Tick, stamp_ns: int) -> None:
+        """In lock-step: what a new instant of the world led to."""
+        if tick.step is not None:
+            self._command(tick.step, stamp_ns)
+        for handled in tick.handled:
+            self._show(handled)
+        due = not self._told_ns <= stamp_ns < self._told_ns + _STATUS_NS
+        self._tell(pilot, only_changes=not due)
+        self._told_ns = stamp_ns if due else self._told_ns
+
+    def _command(self, step: Step, stamp_ns: int) -> None:
+        stamp = messages.stamp_of(stamp_ns)
         for part, publisher in self._commands:
-            command = messages.command(self._embodiment, part, action, stamp, self._period_ns)
+            command = messages.command(self._embodiment, part, step.action, stamp, self._period_ns)
             if command is not None:
                 publisher.publish(command)
         if self._neutral:
             self._neutral.publish(messages.neutral('', stamp))
-        self._tell(pilot, only_changes=True)
 
     @_locked
     def _on_hedge(self, pilot: Pilot) -> None:
@@ -277,10 +309,7 @@ class PolicyClient(LifecycleNode):
             return  # of a configuration that is gone
         handled = pilot.replied(route, future.result(), self._now())
         self._do(pilot, handled.jobs)
-        if handled.chunk:
-            self._chunks.publish(messages.chunk(self._embodiment, handled.chunk.rows,
-                                                messages.stamp_of(handled.stamp_ns)))
-        self._publish(handled.exchanges)
+        self._show(handled)
         self._tell(pilot, only_changes=True)
 
     @_locked
@@ -313,6 +342,12 @@ class PolicyClient(LifecycleNode):
         if due is not None:
             self._hedge_timer.timer_period_ns = max(_SOONEST_NS, due - time.monotonic_ns())
             self._hedge_timer.reset()
+
+    def _show(self, handled: Handled) -> None:
+        if handled.chunk:
+            self._chunks.publish(messages.chunk(self._embodiment, handled.chunk.rows,
+                                                messages.stamp_of(handled.stamp_ns)))
+        self._publish(handled.exchanges)
 
     def _publish(self, records: tuple[exchange.Exchange, ...]) -> None:
         for record in records:

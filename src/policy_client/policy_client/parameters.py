@@ -23,6 +23,12 @@ class Parameters:
     onnx_threads: int = parameter(1, 'threads of the ONNX file', minimum=1, maximum=64)
     clock: str = parameter('steady', 'what ages and chunks count in: the machine\'s steady clock, '
                            'or the world\'s (with use_sim_time)', choices=('steady', 'sim'))
+    lockstep: bool = parameter(False, 'with clock = sim: ticks come with lockstep_topic, replies '
+                               'take drawn delays, and the same seed gives the same drive')
+    lockstep_topic: str = parameter('odom', 'what tells of a new instant, by its stamp')
+    lockstep_delay_ms: tuple[float, ...] = parameter(
+        (20.0, 40.0), 'median and 95th percentile of a server\'s delay in lock-step')
+    lockstep_seed: int = parameter(0, 'of these delays', minimum=0, maximum=2**31 - 1)
     inference_rate_hz: float = parameter(10.0, 'how often a chunk is asked for', minimum=0.5,
                                          maximum=50.0)
     output_rate_hz: float = parameter(30.0, 'how often a command goes out', minimum=10.0,
@@ -57,6 +63,12 @@ def check(parameters: Parameters) -> None:
         raise ParameterError(
             f'parameter deadline_ms = {parameters.deadline_ms:g}: must be below max_age_ms '
             f'({parameters.max_age_ms:g}), or a slow reply is never late and never fresh')
+    if parameters.lockstep and parameters.clock != 'sim':
+        raise ParameterError('parameter lockstep: needs clock = sim')
+    delays = parameters.lockstep_delay_ms
+    if len(delays) != 2 or not 0.0 < delays[0] <= delays[1]:
+        raise ParameterError(f'parameter lockstep_delay_ms = {list(delays)}: must be [p50, p95], '
+                             'both above 0, the second not below the first')
 
 
 def endpoints(parameters: Parameters) -> dict[str, str]:
