@@ -5,12 +5,14 @@ import platform
 import resource
 import shutil
 import sys
+from pathlib import Path
 
 from spinal_dev import debian, node
 from spinal_dev.environments import SUPPORTED_MACHINES, environment
 from spinal_dev.paths import LOCKS, ROOT, SYSTEM_ROS
 
 FREE_GB_WANTED = 6.0
+_RECEIVE_BYTES = 32 << 20
 
 
 def findings() -> list[tuple[str, str, str]]:
@@ -32,7 +34,7 @@ def findings() -> list[tuple[str, str, str]]:
     rows += [('missing' if package.name in lacking else 'ok', f'debian {package.name}',
               package.gives if package.name in lacking else 'installed')
              for package in debian.PACKAGES if not package.tests_only]
-    rows += [_node(), _realtime()]
+    rows += [_node(), _realtime(), *_receive_buffer()]
     return rows
 
 
@@ -44,6 +46,18 @@ def _node() -> tuple[str, str, str]:
     complete = (environment('node') / 'spinal-stamp').exists()
     return ('ok', 'node and npm', f'readers of bags {"complete" if complete else "not yet there"}; '
             'for ./dev test only')
+
+
+def _receive_buffer() -> list[tuple[str, str, str]]:
+    """What a recorder of cameras needs of the kernel (config/dds/large_messages.xml)."""
+    setting = Path('/proc/sys/net/core/rmem_max')
+    if not setting.exists():
+        return []
+    size = int(setting.read_text())
+    if size >= _RECEIVE_BYTES:
+        return [('ok', 'receive buffers', f'net.core.rmem_max = {size}')]
+    return [('note', 'receive buffers', f'net.core.rmem_max = {size}: recording several cameras '
+             f'needs {_RECEIVE_BYTES} (sysctl -w, and a file in /etc/sysctl.d)')]
 
 
 def _realtime() -> tuple[str, str, str]:
