@@ -98,7 +98,10 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
-    env = _prepared('triton', 'train', for_tests=True)
+    env = _prepared('triton', 'train', 'isaac', for_tests=True)
+    # Read by the static gate of isaac_bridge, never imported.
+    env['ISAACSIM_WHEELS'] = str(
+        Path(env['SPINAL_ISAAC_ENV']) / 'lib/python3.12/site-packages')
     try:
         with exclusive():
             env['SPINAL_NODE_ENV'] = str(ensure_node())

@@ -15,6 +15,8 @@ from spinal_dev.paths import ENVIRONMENTS, LOCKS, SYSTEM_ROS
 from spinal_dev.steps import DevError, run_step
 
 SUPPORTED_MACHINES = ('x86_64', 'aarch64')
+# What these wheels ask for cannot be resolved, and is not needed for what they are here for.
+_WITHOUT_DEPENDENCIES = ('ros_bundle', 'isaac')
 
 
 def check_machine() -> None:
@@ -33,13 +35,13 @@ def python(name: str) -> Path:
     return environment(name) / 'bin' / 'python'
 
 
-def ensure(name: str, *, no_deps_lock: str | None = None) -> Path:
+def ensure(name: str, *also: str) -> Path:
     """Make the environment of locks/<name>.txt unless it stands complete; return its folder.
 
-    no_deps_lock names a second lock whose wheels are installed without their dependencies.
+    also: further locks whose wheels go into it.
     """
     folder = environment(name)
-    locks = [LOCKS / f'{lock}.txt' for lock in (name, no_deps_lock) if lock]
+    locks = [LOCKS / f'{lock}.txt' for lock in (name, *also)]
     digest = _digest(locks)
     stamp = folder / 'spinal-stamp'
     if stamp.exists() and stamp.read_text() == digest:
@@ -52,7 +54,7 @@ def ensure(name: str, *, no_deps_lock: str | None = None) -> Path:
              [uv, 'venv', '--python', sys.executable, '--no-python-downloads', *system_site,
               folder])
     for lock in locks:
-        no_deps = ['--no-deps'] if lock.stem == no_deps_lock else []
+        no_deps = ['--no-deps'] if lock.stem in _WITHOUT_DEPENDENCIES else []
         run_step(f'environment {name}: install {lock.stem}',
                  [uv, 'pip', 'install', '--python', folder / 'bin' / 'python', '--require-hashes',
                   *no_deps, '-r', lock], env=_uv_environment())
@@ -64,7 +66,7 @@ def lock() -> None:
     """Resolve every locks/*.in anew; the only place where a version may change."""
     uv = _ensure_uv()
     for source in sorted(LOCKS.glob('*.in')):
-        no_deps = ['--no-deps'] if source.stem == 'ros_bundle' else []
+        no_deps = ['--no-deps'] if source.stem in _WITHOUT_DEPENDENCIES else []
         run_step(f'lock {source.stem}',
                  [uv, 'pip', 'compile', '--python-version', '3.12', '--universal', '--upgrade',
                   '--generate-hashes', *no_deps, source.name, '-o', f'{source.stem}.txt'],

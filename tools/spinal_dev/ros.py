@@ -31,7 +31,7 @@ def ensure_ros() -> dict[str, str]:
     if SYSTEM_ROS.is_dir():
         ensure('ros')
         return _with_environment_first(_sourced(SYSTEM_ROS / 'setup.bash'))
-    ensure('ros', no_deps_lock='ros_bundle')
+    ensure('ros', 'ros_bundle')
     if not (_PREFIX / 'spinal-stamp').exists() or not (_PREFIX / 'lib' / 'librcl.so').exists():
         _make_prefix()
     return _with_environment_first(_bundle_variables(dict(os.environ)))
