@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spinal_dev import debian, doctor
-from spinal_dev.environments import ensure, lock, python
+from spinal_dev.environments import ensure, lock, python, site_packages
 from spinal_dev.node import ensure_node
 from spinal_dev.paths import ROOT, STATE
 from spinal_dev.steps import DevError, exclusive
@@ -98,10 +98,11 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _test(options: argparse.Namespace) -> int:
-    env = _prepared('triton', 'train', 'isaac', for_tests=True)
+    env = _prepared('triton', 'train', 'isaac', 'physx', for_tests=True)
     # Read by the static gate of isaac_bridge, never imported.
-    env['ISAACSIM_WHEELS'] = str(
-        Path(env['SPINAL_ISAAC_ENV']) / 'lib/python3.12/site-packages')
+    env['ISAACSIM_WHEELS'] = str(site_packages('isaac'))
+    # Behind everything else: the engine brings packages that others have too.
+    env['PYTHONPATH'] = f'{env["PYTHONPATH"]}:{site_packages("physx")}'
     try:
         with exclusive():
             env['SPINAL_NODE_ENV'] = str(ensure_node())

@@ -16,7 +16,7 @@ from spinal_dev.steps import DevError, run_step
 
 SUPPORTED_MACHINES = ('x86_64', 'aarch64')
 # What these wheels ask for cannot be resolved, and is not needed for what they are here for.
-_WITHOUT_DEPENDENCIES = ('ros_bundle', 'isaac')
+_WITHOUT_DEPENDENCIES = ('ros_bundle', 'isaac', 'physx')
 
 
 def check_machine() -> None:
@@ -29,6 +29,10 @@ def check_machine() -> None:
 
 def environment(name: str) -> Path:
     return ENVIRONMENTS / name
+
+
+def site_packages(name: str) -> Path:
+    return environment(name) / 'lib/python3.12/site-packages'
 
 
 def python(name: str) -> Path:
