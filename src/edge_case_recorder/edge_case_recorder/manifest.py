@@ -88,7 +88,8 @@ def complete(draft: Mapping[str, Any], folder: Path, bag: BagSummary, *,
     for entry in topics:
         if arrivals and entry['name'] in arrivals:
             entry |= arrivals[entry['name']].entry()
-    left_out = draft.get('redaction', {}).get('messages_left_out')
+    redacted = draft.get('redaction', {})
+    left_out = redacted.get('messages_left_out') or redacted.get('messages_failed')
     window = dict(draft['window'], recorded_start_ns=bag.start_ns, recorded_end_ns=bag.end_ns,
                   truncated_by=truncated_by,
                   complete=not (truncated_by or any(lost.values()) or left_out))

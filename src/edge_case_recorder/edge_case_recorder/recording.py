@@ -6,7 +6,6 @@ from pathlib import Path
 from edge_case_recorder import manifest
 from edge_case_recorder.bag import BagWriter, TopicInfo
 from edge_case_recorder.losses import Losses, LossMeter
-from edge_case_recorder.redaction import Redactor
 from edge_case_recorder.redaction.guard import Guard
 from edge_case_recorder.ring import Cursor, Record, Ring
 from edge_case_recorder.spool import Spool
@@ -14,6 +13,9 @@ from edge_case_recorder.triggers import Trigger
 
 # A message is stamped before it enters the ring; reading this far behind keeps the order.
 SETTLE_NS = 50_000_000
+# With redaction, so much is taken from the ring at a time: what waits for a slow plug-in waits in
+# the ring, which is bounded and counts what it drops.
+_SLICE_NS = 250_000_000
 
 
 class OutOfRoom(OSError):
@@ -26,7 +28,7 @@ class Recording:
     window: the ring's cursor and latched messages, opened at the trigger itself.
     topics: what is known of each topic; it may grow meanwhile.
     truncated_by: why the window before the trigger is not whole, if it is not.
-    redactor: what each message passes before it may reach the disk; None: nothing is hidden.
+    guard: what each message passes before it may reach the disk; None: nothing is hidden.
     Receive times are the ring's, of the steady clock; in the bag they are UTC, by the one offset
     that held at the trigger: a clock that is set within a window cannot turn its order round.
     """
@@ -34,7 +36,7 @@ class Recording:
     def __init__(self, trigger: Trigger, window: tuple[Cursor, list[Record]],
                  draft: manifest.Manifest, ring: Ring, spool: Spool,
                  topics: Mapping[str, TopicInfo], compression: str,
-                 truncated_by: str = '', redactor: Redactor | None = None) -> None:
+                 truncated_by: str = '', guard: Guard | None = None) -> None:
         self.trigger = trigger
         self.end_ns = trigger.now_ns + trigger.after_ns
         self._draft = draft
@@ -45,7 +47,8 @@ class Recording:
         self._truncated_by = truncated_by
         self._cursor, self._front = window
         self._meter = LossMeter()
-        self._guard = Guard(redactor) if redactor else None
+        self._taken_ns = self._cursor.start_ns
+        self._guard = guard
         if self._guard:
             draft['redaction'] = self._guard.begun()   # a recovered case must say it too
         self.folder: Path = spool.begin(draft)
@@ -77,16 +80,25 @@ class Recording:
 
     def advance(self, now_ns: int) -> None:
         """Write what has arrived, and see it on the disk. Raises OutOfRoom, OSError."""
-        records = self._ring.take(self._cursor, min(now_ns - SETTLE_NS, self.end_ns))
+        until_ns = min(now_ns - SETTLE_NS, self.end_ns)
+        while self._guard and until_ns - self._taken_ns > _SLICE_NS:
+            self._take(self._taken_ns + _SLICE_NS)
+        self._take(until_ns)
+
+    def _take(self, until_ns: int) -> None:
+        records = self._ring.take(self._cursor, until_ns)
+        self._taken_ns = max(self._taken_ns, until_ns)
         front, self._front = self._front, []
-        wanted = sum(len(record.data) for record in (*front, *records))
-        if not self._spool.make_room(wanted):
+        # Latched before the window: the bag begins with it, and still says when it was sent.
+        kept = [(record, self._cursor.start_ns) for record in map(self._redacted, front) if record]
+        kept += [(record, record.now_ns) for record in map(self._redacted, records) if record]
+        # Room is asked for what is stored: a plug-in may make a message larger.
+        if not self._spool.make_room(sum(len(record.data) for record, _ in kept)):
             raise OutOfRoom(f'{self.case_id}: less than min_free_bytes would be left')
-        for record in front:
-            # Latched before the window: the bag begins with it, and still says when it was sent.
-            self._write(record, log_ns=self._cursor.start_ns)
+        for record, log_ns in kept:
+            self._bag.write(record.topic, log_ns + self._to_utc_ns,
+                            record.now_ns + self._to_utc_ns, record.data)
         for record in records:
-            self._write(record, log_ns=record.now_ns)
             self._meter.see(self._topics[record.topic], record)
         if front or records:
             self._bag.flush()
@@ -119,12 +131,11 @@ class Recording:
         """Leave the folder as it is: the next start recovers what is on the disk."""
         self._bag.abandon()
 
-    def _write(self, record: Record, log_ns: int) -> None:
+    def _redacted(self, record: Record) -> Record | None:
+        """What may be stored of a message, of a topic that the bag knows from here on."""
         topic = self._topics[record.topic]
         self._bag.add_topic(topic)
-        data: bytes | None = record.data
-        if self._guard:
-            data = self._guard.pass_on(topic.name, topic.type, record.data)
-        if data is not None:
-            self._bag.write(record.topic, log_ns + self._to_utc_ns,
-                            record.now_ns + self._to_utc_ns, data)
+        if self._guard is None:
+            return record
+        data = self._guard.pass_on(topic.name, topic.type, record.data)
+        return None if data is None else record._replace(data=data)

@@ -17,6 +17,7 @@ from edge_case_recorder import manifest
 from edge_case_recorder.bag import TopicInfo
 from edge_case_recorder.recording import SETTLE_NS, OutOfRoom, Recording
 from edge_case_recorder.redaction import Redactor
+from edge_case_recorder.redaction.guard import Complaints, Guard
 from edge_case_recorder.ring import Cursor, Record, Ring
 from edge_case_recorder.spool import Spool, cases
 from edge_case_recorder.triggers import LaterReasons, Trigger
@@ -91,6 +92,7 @@ class Worker:
         self._identity = identity
         self._compression = compression
         self._redactor = redactor
+        self._complaints = Complaints(partial(log, True))
         self._flush_s = flush_s
         self._max_open = max_open
         self._on_case = on_case
@@ -197,7 +199,7 @@ class Worker:
             self._open.append(Recording(
                 begin.trigger, begin.window, begin.draft, self._ring, self._spool, self._topics,
                 self._compression, truncated_by='late_start' if late else '',
-                redactor=self._redactor))
+                guard=Guard(self._redactor, self._complaints) if self._redactor else None))
         except (OSError, RuntimeError) as error:
             self._ended += 1
             self._fail(f'case {begin.draft["case_id"]} could not begin: {error}')

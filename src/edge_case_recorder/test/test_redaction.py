@@ -2,6 +2,7 @@
 """
 
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -13,8 +14,9 @@ from making import SENSOR, S, a_draft, a_trigger, an_open_spool, topic
 from edge_case_recorder import manifest
 from edge_case_recorder.recording import Recording
 from edge_case_recorder.redaction import COMPRESSED, IMAGE, RedactionError, Redactor, load
-from edge_case_recorder.redaction.guard import Guard
+from edge_case_recorder.redaction.guard import Complaints, Guard
 from edge_case_recorder.redaction.opencv import OpenCvRedactor
+from edge_case_recorder.redaction.pictures import MAX_PIXELS, PictureError, check_compressed
 from edge_case_recorder.ring import Ring
 
 MARK = bytes(range(60, 108))
@@ -61,7 +63,8 @@ def record(root, redactor):
         ring.append(CAMERA.name, (96 + number) * S, marked())
     trigger = a_trigger()
     recording = Recording(trigger, ring.open_window(95 * S), a_draft(), ring, spool,
-                          {CAMERA.name: CAMERA}, 'none', redactor=redactor)
+                          {CAMERA.name: CAMERA}, 'none',
+                          guard=Guard(redactor) if redactor else None)
     recording.advance(103 * S)
     return spool, recording
 
@@ -101,11 +104,48 @@ def test_a_case_recovered_after_a_crash_is_redacted_and_says_so(tmp_path):
 def test_a_failing_plugin_lets_nothing_through(tmp_path, kind):
     spool, recording = record(tmp_path, kind({}))
     told = manifest.check(recording.finish(), 'case')
-    assert told['redaction']['messages_left_out'] == 5
+    assert told['redaction']['messages_failed'] == 5
+    assert told['redaction']['messages_left_out'] == 0
     assert told['messages'] == 0
     assert not told['window']['complete']
     assert MARK not in on_disk(tmp_path)
     spool.close()
+
+
+class LeavesOut(Raises):
+    def redact(self, topic, type_name, data):
+        return None
+
+
+def test_what_is_left_out_on_purpose_is_no_failure(tmp_path):
+    spool, recording = record(tmp_path, LeavesOut({}))
+    told = recording.finish()['redaction']
+    assert (told['messages_left_out'], told['messages_failed']) == (5, 0)
+    spool.close()
+
+
+def test_a_failing_plugin_is_complained_of_once_a_topic_and_a_minute():
+    said, clock = [], [0]
+    complaints = Complaints(said.append, lambda: clock[0])
+    for _ in range(3):   # three cases
+        guard = Guard(Raises({}), complaints)
+        for name in ('/a', '/a', '/b'):
+            guard.pass_on(name, IMAGE, marked())
+    assert said == [f'{name}: redaction fails, its messages are left out: RuntimeError'
+                    for name in ('/a', '/b')]
+    clock[0] = 60 * S
+    Guard(Raises({}), complaints).pass_on('/a', IMAGE, marked())
+    assert len(said) == 3
+
+
+def test_a_picture_of_too_many_pixels_is_not_decoded():
+    picture = bytearray(cv2.imencode('.png', np.zeros((4, 4), np.uint8))[1].tobytes())
+    struct.pack_into('>II', picture, 16, MAX_PIXELS, 2)
+    picture[29:33] = struct.pack('>I', zlib.crc32(bytes(picture[12:29])))
+    with pytest.raises(PictureError):
+        check_compressed(bytes(picture))
+    assert Guard(OpenCvRedactor({'whole': 'true'})).pass_on(
+        '/c', IMAGE, an_image(b'', 1 << 31, 1 << 31, 0)) is None
 
 
 @given(st.binary(max_size=300))

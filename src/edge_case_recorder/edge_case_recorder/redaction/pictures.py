@@ -1,12 +1,17 @@
 """sensor_msgs Image and CompressedImage in CDR (plain, little-endian), without ROS."""
 
+import io
 import struct
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 _HEADER = b'\x00\x01'
-CHANNELS = {'rgb8': 3, 'bgr8': 3, 'mono8': 1}
+CHANNELS = {'rgb8': 3, 'bgr8': 3, '8UC3': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1, '8UC1': 1}
+# A larger picture is not opened: it would cost memory that nobody set aside.
+MAX_PIXELS = 40_000_000
 
 
 class PictureError(ValueError):
@@ -18,14 +23,16 @@ class Raw:
     """Pixels: uint8, shape (height, step), of which width * channels bytes a row are pixels."""
 
     before: bytes
+    encoding: str
     width: int
     channels: int
     rows: np.ndarray
 
     def pixels(self) -> np.ndarray:
-        """A writable view, uint8, shape (height, width, channels)."""
+        """A writable copy, uint8, shape (height, width, channels); `write_raw` takes it back."""
         height = self.rows.shape[0]
-        return self.rows[:, :self.width * self.channels].reshape(height, self.width, self.channels)
+        return self.rows[:, :self.width * self.channels].reshape(
+            height, self.width, self.channels).copy()
 
 
 class _Reader:
@@ -36,6 +43,8 @@ class _Reader:
 
     def number(self) -> int:
         self.at = (self.at + 3) // 4 * 4   # the 4 bytes of the header keep the alignment
+        if self.at + 4 > len(self.data):
+            raise PictureError('its bytes end early')
         value = struct.unpack_from('<I', self.data, self.at)[0]
         self.at += 4
         return int(value)
@@ -52,22 +61,22 @@ class _Reader:
 
 
 def read_raw(data: bytes) -> Raw:
-    """Raises PictureError, struct.error."""
+    """Raises PictureError."""
     reader = _Reader(data)
     reader.header()
     height, width = reader.number(), reader.number()
-    encoding = reader.block().rstrip(b'\0').decode()
+    encoding = reader.block()[:40].rstrip(b'\0').decode('ascii', 'replace')
     reader.at += 1   # is_bigendian
     step = reader.number()
     content = reader.block()
     channels = CHANNELS.get(encoding, 0)
-    if not channels or not height * width or step < width * channels or \
+    if not channels or not 0 < height * width <= MAX_PIXELS or step < width * channels or \
             len(content) != step * height:
         raise PictureError(f'{encoding!r}, {width} x {height}: not a picture that is known here')
     rows = np.zeros((height, step), np.uint8)   # what lies between the rows is not kept
     rows[:, :width * channels] = np.frombuffer(content, np.uint8).reshape(
         height, step)[:, :width * channels]
-    return Raw(data[:reader.at - len(content)], width, channels, rows)
+    return Raw(data[:reader.at - len(content)], encoding, width, channels, rows)
 
 
 def write_raw(picture: Raw, pixels: np.ndarray) -> bytes:
@@ -87,3 +96,19 @@ def read_compressed(data: bytes) -> tuple[bytes, bytes]:
 
 def write_compressed(before: bytes, content: bytes) -> bytes:
     return before + struct.pack('<I', len(content)) + content
+
+
+def check_compressed(content: bytes) -> str:
+    """'JPEG' or 'PNG', by the picture's own header, before anything is decoded.
+
+    Raises PictureError for another kind, and for more than MAX_PIXELS.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            image = Image.open(io.BytesIO(content), formats=('JPEG', 'PNG'))
+    except Exception:   # Pillow fails in any way on bytes that are no picture
+        raise PictureError('neither JPEG nor PNG') from None
+    if image.width * image.height > MAX_PIXELS:
+        raise PictureError(f'{image.width} x {image.height} pixels: more than {MAX_PIXELS}')
+    return str(image.format)

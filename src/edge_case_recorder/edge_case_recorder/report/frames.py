@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-MAX_PIXELS = 40_000_000
+from edge_case_recorder.redaction.pictures import MAX_PIXELS
+
 SIZE = 320, 240              # pixels that a frame is fitted into
 _CHANNELS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, '8UC3': 3, 'mono8': 1, '8UC1': 1}
 _WIDE = {'mono16': np.uint16, '16UC1': np.uint16, '32FC1': np.float32}
