@@ -56,6 +56,12 @@ class ArmDrive:
         """Brake, and stay."""
         self._goal = None
 
+    @property
+    def state(self) -> tuple[object, ...]:
+        """All that the next references depend on."""
+        return (tuple(self.positions), tuple(self.velocities), self._goal, self._ahead_ns,
+                self._commanded_ns)
+
     def next(self, now_ns: int, dt: float) -> None:
         """Move the references on by dt, beginning at now_ns."""
         age_ns = now_ns - self._commanded_ns

@@ -38,6 +38,11 @@ class Drive:
         self._w = min(max(w_radps, -limits.max_turn_radps), limits.max_turn_radps)
         self._commanded_ns = now_ns
 
+    @property
+    def state(self) -> tuple[float, float, int | None]:
+        """The command that is held, and when it came."""
+        return self._v, self._w, self._commanded_ns
+
     def next(self, v_mps: float, w_radps: float, now_ns: int, dt: float) -> tuple[float, float]:
         """The twist that the motors reach dt after a measured one."""
         stale = self._commanded_ns is None or now_ns - self._commanded_ns > self._timeout_ns

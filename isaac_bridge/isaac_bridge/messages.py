@@ -53,7 +53,7 @@ def fill_odometry(message: Odometry, stamp: Time, frame: Frame) -> Odometry:
 
 
 def joint_state(robot: Robot) -> JointState:
-    return JointState(name=list(robot.joint_names))
+    return JointState(name=list(robot.told_names))
 
 
 def fill_joint_state(message: JointState, stamp: Time, frame: Frame) -> JointState:
@@ -107,7 +107,7 @@ def sensor_transforms(robot: Robot) -> TFMessage:
         lens = robot.camera
         half = lens.pitch_rad / 2
         transforms += [
-            _transform('base_link', lens.frame, lens.pose, (0.0, math.sin(half), 0.0,
+            _transform(lens.parent_frame, lens.frame, lens.pose, (0.0, math.sin(half), 0.0,
                                                             math.cos(half))),
             _transform(lens.frame, optical_frame(lens), (0.0, 0.0, 0.0), (-0.5, 0.5, -0.5, 0.5))]
     return TFMessage(transforms=transforms)
@@ -150,6 +150,10 @@ def clock(stamp: Time) -> Clock:
 
 def time_of(t_ns: int) -> Time:
     return Time(sec=t_ns // 1_000_000_000, nanosec=t_ns % 1_000_000_000)
+
+
+def ns_of(stamp: Time) -> int:
+    return stamp.sec * 1_000_000_000 + stamp.nanosec
 
 
 def _transform(parent: str, child: str, position: Any = (0.0, 0.0, 0.0),

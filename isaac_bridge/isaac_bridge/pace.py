@@ -31,6 +31,10 @@ class Pace:
         self._steps += steps
         return steps
 
+    def count(self, steps: int) -> None:
+        """Steps that were made at another's pace: only for what real_time_factor says."""
+        self._steps += steps
+
     def real_time_factor(self, now_ns: int) -> float:
         """Simulated over steady time since this was last asked."""
         elapsed_ns = max(now_ns - self._window_ns, 1)

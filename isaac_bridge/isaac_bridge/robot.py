@@ -41,6 +41,8 @@ class Lidar:
     range_min_m: float
     range_max_m: float
     noise_m: float                      # one sigma
+    dropout: float = 0.0                # share of the beams that come back empty
+    latency_ms: float = 0.0             # of its ranges, which the stamp knows nothing of
 
     @property
     def angle_increment_rad(self) -> float:
@@ -57,6 +59,11 @@ class Camera:
     height: int
     fov_y_rad: float
     rate_hz: float
+    joint: str | None = None            # of the arm, whose link carries it; pose is then in that
+    parent_frame: str = 'base_link'     # the name of that link's frame
+    noise: float = 0.0                  # one sigma, of 255 levels
+    dropout: float = 0.0                # share of the images that do not come
+    latency_ms: float = 0.0             # of an image, which its stamp knows nothing of
 
     @property
     def focal_px(self) -> float:
@@ -82,6 +89,12 @@ class Robot:
     def joint_names(self) -> tuple[str, ...]:
         """The wheels, then the arm's."""
         return self.joints if self.arm is None else (*self.joints, *self.arm.names)
+
+    @property
+    def told_names(self) -> tuple[str, ...]:
+        """The joints of a frame: those, then what the arm tells without having it."""
+        return (self.joint_names if self.arm is None
+                else (*self.joint_names, *(name for name, _ in self.arm.constant)))
 
     @property
     def half_width_m(self) -> float:
@@ -113,7 +126,10 @@ def read_robot(path: str | Path) -> Robot:
         limits=_part(Limits, document['limits']), lidar=lidar,
         camera=_part(Camera, cameras[0]) if cameras else None,
         arm=_arm(path, document['arm']) if 'arm' in document else None)
-    if len(set(robot.joint_names)) < len(robot.joint_names):
+    if robot.camera is not None and robot.camera.joint is not None and (
+            robot.arm is None or robot.camera.joint not in robot.arm.names):
+        raise RobotError(f'{path}: cameras[0].joint: {robot.camera.joint} is no joint of the arm')
+    if len(set(robot.told_names)) < len(robot.told_names):
         raise RobotError(f'{path}: arm.joints: a wheel has the same name')
     if robot.arm is not None and robot.arm.mass_kg >= robot.mass_kg:
         raise RobotError(f'{path}: base.mass_kg: is of the whole robot, and its arm is no lighter')
@@ -129,7 +145,8 @@ def _arm(path: str | Path, document: dict[str, Any]) -> Arm:
 
 def _part(cls: type, values: dict[str, Any]) -> Any:
     """A dataclass from a validated mapping, which may hold keys for other packages."""
-    picked = {field.name: values[field.name] for field in dataclasses.fields(cls)}
+    picked = {field.name: values[field.name] for field in dataclasses.fields(cls)
+              if field.name in values}
     return cls(**{name: tuple(map(float, value)) if isinstance(value, list) else value
                   for name, value in picked.items()})
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from .entities import Bounds, Entity, Pose, Resource, Scope, State
 from .robot import Robot
 from .scenario import Scenario
 
@@ -39,10 +40,10 @@ class Frame:
     robot: tuple[float, float, float]           # x, y, yaw: the truth
     twist: tuple[float, float]                  # v, w: the truth
     odometry: Odometry
-    joint_positions: tuple[float, ...]          # left and right wheel, then the arm's, rad
+    joint_positions: tuple[float, ...]          # of Robot.told_names: wheels, arm's; rad
     joint_velocities: tuple[float, ...]         # rad/s
     ranges: np.ndarray                          # float32 (beams,), metres; REP-117: +inf, -inf
-    image: np.ndarray | None                    # uint8 (height, width, 3) RGB
+    image: np.ndarray | None                    # uint8 (height, width, 3) RGB; None too if lost
     people: np.ndarray                          # float64 (n, 4): x, y, vx, vy
     clearance_m: float                          # outline to nearest person; +inf with nobody
     contact: int                                # who touched since the frame before, or -1
@@ -81,7 +82,7 @@ class World(Protocol):
 
     @property
     def t_ns(self) -> int:
-        """The world's time: START_NS after a reset."""
+        """The world's time: START_NS after a reset of Scope.TIME, and exact for ever."""
 
     @property
     def scenario(self) -> Scenario:
@@ -92,10 +93,15 @@ class World(Protocol):
         """What was loaded. Raises WorldError before that."""
 
     def load(self, scenario: Scenario, robot: Robot, seed: int = 0) -> None:
-        """Build the scene and reset it. Raises WorldError."""
+        """Build the scene and reset all of it. Raises WorldError."""
 
-    def reset(self, seed: int) -> None:
-        """Everything back to the start, with people and noise drawn anew from the seed."""
+    def reset(self, seed: int, scope: Scope = Scope.ALL) -> None:
+        """Back to the start, as far as the scope says and no farther.
+
+        TIME: t_ns is START_NS, and nothing else changes. STATE: poses, velocities, commands and
+        walks, with people and noise drawn anew from the seed; what was spawned is where it was
+        spawned. SPAWNED: what was spawned is gone. ALL: equal to newly loaded, bit for bit.
+        """
 
     def command(self, v_mps: float, w_radps: float) -> None:
         """Ask for a twist, held until the next command or until it is stale.
@@ -119,6 +125,40 @@ class World(Protocol):
 
     def frame(self, render: bool = False) -> Frame:
         """The present instant. Asking twice gives the same ranges; only render costs anew."""
+
+    def entities(self) -> tuple[Entity, ...]:
+        """The robot, the people, and what was spawned, in this order; racks and walls are none."""
+
+    def state(self, name: str) -> State:
+        """The truth. Raises EntityError (NOT_FOUND)."""
+
+    def set_state(self, name: str, state: State) -> None:
+        """Be there at once, moving so. The robot's drives go on from it; a person leaves their
+        walk and goes straight on; what is static takes no twist.
+
+        Raises EntityError (NOT_FOUND, POSE_INVALID, REFUSED).
+        """
+
+    def spawn(self, name: str, resource: Resource, pose: Pose) -> None:
+        """Put a new thing there, seen by lidar and camera. The state of the rest does not change.
+
+        Raises EntityError (NAME_TAKEN, NAME_INVALID, POSE_INVALID, RESOURCE, REFUSED).
+        """
+
+    def delete(self, name: str) -> None:
+        """Take a person or a spawned thing away. Raises EntityError (NOT_FOUND, REFUSED)."""
+
+    def spawnables(self) -> tuple[Resource, ...]:
+        """One of each kind, with the size that it has if none is said."""
+
+    def bounds(self, name: str) -> Bounds:
+        """In the entity's own frame. Raises EntityError (NOT_FOUND)."""
+
+    def digest(self) -> str:
+        """sha256 over all that the future depends on: equal digests mean equal futures.
+
+        Asking for frames, or not, makes no difference to it.
+        """
 
     def close(self) -> None:
         """Give back what the engine holds; a second call does nothing."""

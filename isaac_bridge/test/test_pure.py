@@ -7,7 +7,11 @@ import pytest
 
 PURE = ('world', 'documents', 'robot', 'scenario', 'layout', 'people', 'outline', 'drive', 'pace',
         'arm', 'arm_drive', 'visibility', 'oracle', 'parameters', 'engines', 'engines.egl',
-        'engines.arm', 'engines.scene', 'engines.mujoco_world')
+        'engines.arm', 'engines.scene', 'engines.mujoco_world', 'engines.mujoco_lidar',
+        'entities', 'crowd', 'frontend.machine', 'frontend.lockstep',
+        'frontend.pattern', 'frontend.library', 'frontend.geometry',
+        'engines.common', 'engines.lidar', 'engines.mujoco_check', 'stage.author',
+        'stage.description', 'stage.check', 'stage.validation', 'stage.command')
 
 
 @pytest.mark.parametrize('module', PURE)

@@ -7,13 +7,37 @@ from ..robot import read_robot
 from ..scenario import read_scenario
 from ..world import World, WorldError
 
+ENGINES = ('mujoco', 'physx', 'isaac')
+# What a user installs for a module that is missing.
+_PACKAGES = {'mujoco': 'mujoco', 'pxr': 'usd-core', 'ovphysx': 'ovphysx', 'ovstage': 'ovphysx',
+             'warp': 'ovphysx'}
+
 
 def create(engine: str, **options: Any) -> World:
-    """An engine that has loaded nothing yet. Raises WorldError for a name that is none."""
-    if engine == 'mujoco':
-        from .mujoco_world import MujocoWorld
-        return MujocoWorld(**options)
-    raise WorldError(f'engine {engine!r} is not one of: mujoco')
+    """An engine that has loaded nothing yet.
+
+    Raises WorldError for a name that is none, or an engine whose packages are not installed.
+    """
+    try:
+        if engine == 'mujoco':
+            from .mujoco_world import MujocoWorld
+            return MujocoWorld(**options)
+        if engine == 'physx':
+            from .physx_world import PhysxWorld
+            return PhysxWorld(**options)
+        if engine == 'isaac':
+            from ..isaac.world import IsaacWorld
+            return IsaacWorld(**options)
+    except ModuleNotFoundError as problem:
+        module = (problem.name or '').partition('.')[0]
+        if module not in _PACKAGES:
+            raise
+        raise WorldError(f'engine {engine} needs the Python package {_PACKAGES[module]}, which is '
+                         'not installed here') from problem
+    if engine == 'newton':
+        raise WorldError('engine newton is not offered: newton 1.8 wants mujoco 3.17, which cannot '
+                         'be installed beside the mujoco 4 of engine mujoco')
+    raise WorldError(f'engine {engine!r} is not one of: {", ".join(ENGINES)}')
 
 
 def open_world(scenario: str | Path, robot: str | Path, seed: int = 0, *,

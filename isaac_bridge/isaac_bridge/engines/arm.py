@@ -1,55 +1,67 @@
 """An arm in a MuJoCo model: its bodies on the robot's, and the torques of its drives.
 
+It is a chain or a tree; MuJoCo keeps joints in an order of its own, so they are found by name.
+
 The lidar does not see the arm, as it does not see the rest of its own robot: a real scanner's
 driver masks it likewise. The arm touches nothing, not even itself.
 """
 
-import mujoco
 import numpy as np
 
 from ..arm import Arm
 from ..arm_drive import ArmDrive
-
-COLOUR = (0.95, 0.45, 0.10, 1.0)
-LAST_COLOUR = (0.15, 0.15, 0.15, 1.0)
-
-
-def add_arm(robot: mujoco.MjsBody, arm: Arm, group: int) -> None:
-    """Hang the chain on the robot's body; group: of its geoms, one that no lidar looks at."""
-    body, origin = robot, np.array(arm.mount)
-    for joint, link in zip(arm.joints, arm.links, strict=True):
-        body = body.add_body(name=joint.name, pos=origin + link.at)
-        body.add_joint(name=joint.name, type=mujoco.mjtJoint.mjJNT_HINGE, axis=link.axis,
-                       armature=arm.servo.inertia)
-        last = joint is arm.joints[-1]
-        body.add_geom(type=mujoco.mjtGeom.mjGEOM_CAPSULE, fromto=[0.0, 0.0, 0.0, *link.tip],
-                      size=[link.radius_m, 0.0, 0.0], mass=link.mass_kg, group=group,
-                      contype=0, conaffinity=0, rgba=LAST_COLOUR if last else COLOUR)
-        origin = np.zeros(3)
+from ..stage import paths
+from ..stage.description import Description
+from .backend import mujoco
 
 
-class ArmMotors:
-    """The drives of an arm in a model where its joints follow `first` others."""
+def add_arm(robot: mujoco.MjsBody, stage: Description, group: int) -> dict[str, mujoco.MjsBody]:
+    """Hang the stage's links on the robot's body; group: of their geoms, one that no lidar sees.
 
-    def __init__(self, arm: Arm, first: int, timeout_s: float) -> None:
-        self._servo = arm.servo
-        self._own = slice(first, first + len(arm.joints))
-        self.drive = ArmDrive(arm, timeout_s)
+    All bodies of the robot, by the paths of their prims.
+    """
+    bodies = {paths.BASE: robot}
+    for hinge in stage.hinges:
+        if hinge.lower is None or hinge.upper is None:
+            continue            # a wheel
+        body = bodies[hinge.parent].add_body(name=hinge.name, pos=hinge.at)
+        kind = mujoco.mjtJoint.mjJNT_SLIDE if hinge.slides else mujoco.mjtJoint.mjJNT_HINGE
+        body.add_joint(name=hinge.name, type=kind, axis=hinge.axis, armature=hinge.armature,
+                       range=[hinge.lower, hinge.upper])
+        mass = stage.by_path[hinge.child].mass_kg
+        for bar in stage.of(hinge.child):
+            body.add_geom(name=bar.path, type=mujoco.mjtGeom.mjGEOM_CAPSULE,
+                          fromto=[0.0, 0.0, 0.0, *(bar.tip or (0.0, 0.0, 0.0))],
+                          size=[bar.size[0], 0.0, 0.0], mass=mass, group=group,
+                          contype=0, conaffinity=0, rgba=[*bar.colour, 1])
+        bodies[hinge.child] = body
+    return bodies
 
-    def rest(self, data: mujoco.MjData) -> None:
+
+class ArmTorques:
+    """What an arm's servos do in a model that has its joints, in the order of the arm's file."""
+
+    def __init__(self, arm: Arm, model: mujoco.MjModel) -> None:
+        joints = [model.joint(name) for name in arm.names]
+        # Where in qpos and in qvel.
+        self._at = np.array([joint.qposadr[0] for joint in joints])
+        self._moving = np.array([joint.dofadr[0] for joint in joints])
+        self._stiffness = np.array([servo.stiffness for servo in arm.drives])
+        self._damping = np.array([servo.damping for servo in arm.drives])
+        self._max_torque = np.array([servo.max_torque for servo in arm.drives])
+
+    def rest(self, data: mujoco.MjData, drive: ArmDrive) -> None:
         """Put the joints where the drives hold them."""
-        data.qpos[self._own] = self.drive.positions
+        data.qpos[self._at] = drive.positions
 
-    def push(self, data: mujoco.MjData, now_ns: int, dt: float) -> None:
-        """The torques of the step that begins at now_ns."""
-        servo, drive = self._servo, self.drive
-        drive.next(now_ns, dt)
-        torque = (servo.stiffness * (drive.positions - data.qpos[self._own])
-                  + servo.damping * (drive.velocities - data.qvel[self._own]))
-        data.qfrc_applied[self._own] = np.clip(torque, -servo.max_torque, servo.max_torque)
+    def push(self, data: mujoco.MjData, drive: ArmDrive) -> None:
+        """The torques of the step whose references the drives have now."""
+        torque = (self._stiffness * (drive.positions - data.qpos[self._at])
+                  + self._damping * (drive.velocities - data.qvel[self._moving]))
+        data.qfrc_applied[self._moving] = np.clip(torque, -self._max_torque, self._max_torque)
 
     def positions(self, data: mujoco.MjData) -> tuple[float, ...]:
-        return tuple(data.qpos[self._own].tolist())
+        return tuple(data.qpos[self._at].tolist())
 
     def velocities(self, data: mujoco.MjData) -> tuple[float, ...]:
-        return tuple(data.qvel[self._own].tolist())
+        return tuple(data.qvel[self._moving].tolist())

@@ -1,54 +1,73 @@
-"""The MuJoCo model of a scenario and a robot.
+"""The MuJoCo model of a stage: what the USD scene of a scenario and a robot says, and no more.
 
 Group 0 is what a lidar can see (racks, walls, people, the robot's own body left out); group 1 is
-paint and the robot, which only the camera sees.
+paint and the robot, which only the camera sees. Geoms are named by their prims' paths.
+
+The base is planar here: it slides on three joints (x, y, yaw), and the wheels are part of its mass.
+So the floor carries nothing, wheels and casters have no shapes, and only the chassis collides.
 """
 
 import math
+from collections.abc import Sequence
 
-import mujoco
-
-from ..layout import Box
+from ..entities import Resource
 from ..robot import Robot
-from ..scenario import PERSON_HEIGHT_M, PERSON_RADIUS_M, Scenario
+from ..scenario import Scenario
+from ..stage import paths
+from ..stage.author import author
+from ..stage.description import Description, Shape, read
+from ..stage.paths import GRAVITY, TRACTION
 from .arm import add_arm
+from .backend import mujoco
+
+__all__ = ['GRAVITY', 'PAINT', 'SOLID', 'TRACTION', 'compose', 'model_of']
 
 SOLID, PAINT = 0, 1
-RACK_COLOURS = ((0.85, 0.33, 0.16), (0.20, 0.40, 0.70), (0.70, 0.55, 0.25), (0.35, 0.55, 0.40))
-PERSON_COLOURS = ((0.90, 0.85, 0.10), (0.95, 0.45, 0.05), (0.55, 0.85, 0.20))
-TRACTION = 0.6      # rubber on dry concrete, low
-GRAVITY = 9.81
+KINDS = {'box': mujoco.mjtGeom.mjGEOM_BOX, 'plane': mujoco.mjtGeom.mjGEOM_PLANE,
+         'cylinder': mujoco.mjtGeom.mjGEOM_CYLINDER, 'sphere': mujoco.mjtGeom.mjGEOM_SPHERE}
 
 
-def build(scenario: Scenario, robot: Robot, step_ns: int) -> mujoco.MjModel:
-    """The compiled model; bodies `robot`, one of each joint of an arm, and `person_<i>` (mocap),
-    camera `camera`."""
+def compose(scenario: Scenario, robot: Robot, step_ns: int,
+            props: Sequence[Resource] = ()) -> mujoco.MjSpec:
+    """The model; bodies `robot`, one of each joint of an arm, `person_<i>` and `prop_<i>` (mocap,
+    in this order), camera `camera`. Of the people only their number counts."""
+    return model_of(read(author(scenario, robot, props)), step_ns)
+
+
+def model_of(stage: Description, step_ns: int) -> mujoco.MjSpec:
     spec = mujoco.MjSpec()
-    spec.modelname = scenario.name
+    spec.modelname = stage.name
+    spec.compiler.degree = False
     spec.option.timestep = step_ns * 1e-9
     # The base is planar and cannot fall; an arm can.
-    spec.option.gravity = [0.0, 0.0, 0.0 if robot.arm is None else -GRAVITY]
+    arm = [hinge for hinge in stage.hinges if hinge.lower is not None]
+    spec.option.gravity = [0.0, 0.0, -stage.gravity if arm else 0.0]
     spec.visual.headlight.ambient = [0.35, 0.35, 0.35]
     spec.visual.headlight.diffuse = [0.25, 0.25, 0.25]
     # Clip planes are in units of the extent.
     spec.stat.extent = 10.0
     spec.visual.map.znear = 0.005
     spec.visual.map.zfar = 10.0
-    if robot.camera is not None:
-        spec.visual.global_.offwidth = robot.camera.width
-        spec.visual.global_.offheight = robot.camera.height
-    _hall(spec, scenario)
-    _racks(spec, scenario)
-    _robot(spec, robot)
-    for i in range(len(scenario.people)):
-        _person(spec, i)
-    return spec.compile()
+    for lens in stage.lenses:
+        spec.visual.global_.offwidth = lens.width
+        spec.visual.global_.offheight = lens.height
+    _materials(spec)
+    for shape in stage.of(None):
+        _add(spec.worldbody, shape)
+    for lamp in stage.lamps:
+        spec.worldbody.add_light(pos=lamp.position, dir=lamp.direction, diffuse=[0.5, 0.5, 0.5],
+                                 type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL)
+    _robot(spec, stage)
+    for folder, touch in ((paths.PEOPLE, 0), (paths.SPAWNED, 1)):
+        for moved in stage.bodies:
+            if moved.path.startswith(f'{folder}/'):
+                body = spec.worldbody.add_body(name=moved.path.rpartition('/')[2], mocap=True)
+                for shape in stage.of(moved.path):
+                    _add(body, shape, touch)
+    return spec
 
 
-def _hall(spec: mujoco.MjSpec, scenario: Scenario) -> None:
-    aisle, world = scenario.aisle, spec.worldbody
-    (x0, x1), y = aisle.x_m, aisle.hall_half_width_m
-    middle, length = (x0 + x1) / 2, x1 - x0
+def _materials(spec: mujoco.MjSpec) -> None:
     spec.add_texture(
         name='sky', type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, width=64, height=64,
         builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
@@ -59,77 +78,45 @@ def _hall(spec: mujoco.MjSpec, scenario: Scenario) -> None:
         rgb1=[0.46, 0.46, 0.47], rgb2=[0.52, 0.52, 0.53])
     material = spec.add_material(name='concrete', texuniform=True, texrepeat=[0.5, 0.5])
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = 'concrete'
-    world.add_geom(name='floor', type=mujoco.mjtGeom.mjGEOM_PLANE, material='concrete',
-                   pos=[middle, 0, 0], size=[length / 2, y, 1], **_paint())
-    _strip(world, (x0, x1), 0.0, aisle.lane_line_width_m, (0.95, 0.80, 0.10))
-    for side in (-1, 1):
-        _strip(world, (x0, x1), side * (aisle.half_width_m - 0.15), 0.06, (0.90, 0.90, 0.90))
-    world.add_geom(name='goal', type=mujoco.mjtGeom.mjGEOM_BOX, pos=[*scenario.goal, 0.002],
-                   size=[0.5, 0.5, 0.002], rgba=[0.10, 0.65, 0.25, 1], **_paint())
-    for box in aisle.walls():
-        _box(world, box, 3.0, (0.75, 0.78, 0.80))
-    world.add_light(pos=[middle, 0, 8], dir=[0.2, 0.3, -1], diffuse=[0.5, 0.5, 0.5],
-                    type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL)
 
 
-def _racks(spec: mujoco.MjSpec, scenario: Scenario) -> None:
-    for i, box in enumerate(scenario.aisle.racks()):
-        _box(spec.worldbody, box, scenario.aisle.rack_height_m, RACK_COLOURS[i % 4])
-
-
-def _robot(spec: mujoco.MjSpec, robot: Robot) -> None:
+def _robot(spec: mujoco.MjSpec, stage: Description) -> None:
     body = spec.worldbody.add_body(name='robot')
     for name, kind, axis in (('x', mujoco.mjtJoint.mjJNT_SLIDE, [1, 0, 0]),
                              ('y', mujoco.mjtJoint.mjJNT_SLIDE, [0, 1, 0]),
                              ('yaw', mujoco.mjtJoint.mjJNT_HINGE, [0, 0, 1])):
         body.add_joint(name=name, type=kind, axis=axis)
-    xs, ys = zip(*robot.outline, strict=True)
-    half = [(max(xs) - min(xs)) / 2, (max(ys) - min(ys)) / 2, robot.height_m / 2]
+    wheels = [hinge for hinge in stage.hinges if hinge.lower is None]
+    mass = stage.by_path[paths.BASE].mass_kg
+    for wheel in wheels:
+        mass += stage.by_path[wheel.child].mass_kg
+    chassis = next(shape for shape in stage.of(paths.BASE) if shape.path == paths.CHASSIS)
+    half = [edge / 2 for edge in chassis.size]
     # The mass sits in the turning axis, so the three joints are free of each other.
     body.explicitinertial = True
-    mass = robot.mass_kg if robot.arm is None else robot.mass_kg - robot.arm.mass_kg
     body.mass, body.ipos = mass, [0, 0, half[2]]
     body.inertia = [mass * (a * a + b * b) / 3
                     for a, b in ((half[1], half[2]), (half[0], half[2]), (half[0], half[1]))]
-    body.add_geom(name='chassis', type=mujoco.mjtGeom.mjGEOM_BOX, size=half, group=PAINT,
-                  pos=[(max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2, half[2]],
-                  rgba=[0.2, 0.2, 0.22, 1], contype=1, conaffinity=1, friction=[0.3, 0.005, 1e-4])
-    if robot.camera is not None:
-        lens, pitch = robot.camera, robot.camera.pitch_rad
-        # MuJoCo's camera looks along -z with +y up: its x is base_link's -y.
-        camera = body.add_camera(name='camera', pos=lens.pose, fovy=math.degrees(lens.fov_y_rad))
+    body.add_geom(name=chassis.path, type=KINDS[chassis.kind], size=half, group=PAINT,
+                  pos=chassis.position, rgba=[*chassis.colour, 1], contype=1, conaffinity=1,
+                  friction=[0.3, 0.005, 1e-4])
+    bodies = add_arm(body, stage, PAINT)
+    for lens in stage.lenses:
+        camera = bodies[lens.body].add_camera(name='camera', pos=lens.position,
+                                 fovy=math.degrees(lens.fov_y_rad))
         camera.alt.type = mujoco.mjtOrientation.mjORIENTATION_XYAXES
-        camera.alt.xyaxes = [0, -1, 0, math.sin(pitch), 0, math.cos(pitch)]
-    if robot.arm is not None:
-        add_arm(body, robot.arm, PAINT)
+        camera.alt.xyaxes = [*lens.right, *lens.up]
 
 
-def _person(spec: mujoco.MjSpec, i: int) -> None:
-    # Contact with people is found by geometry, at every step: a push would not be believable.
-    body = spec.worldbody.add_body(name=f'person_{i}', mocap=True)
-    trunk = PERSON_HEIGHT_M - 0.25
-    body.add_geom(type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=[PERSON_RADIUS_M, trunk / 2, 0],
-                  pos=[0, 0, trunk / 2], rgba=[*PERSON_COLOURS[i % 3], 1], **_solid(touch=0))
-    body.add_geom(type=mujoco.mjtGeom.mjGEOM_SPHERE, size=[0.125, 0, 0],
-                  pos=[0, 0, trunk + 0.125], rgba=[0.80, 0.62, 0.50, 1], **_paint())
-
-
-def _box(world: mujoco.MjsBody, box: Box, height: float, colour: tuple[float, ...]) -> None:
-    world.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, rgba=[*colour, 1], **_solid(touch=1),
-                   pos=[(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2, height / 2],
-                   size=[(box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2, height / 2])
-
-
-def _strip(world: mujoco.MjsBody, x_m: tuple[float, float], y: float, width: float,
-           colour: tuple[float, ...]) -> None:
-    world.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, rgba=[*colour, 1], **_paint(),
-                   pos=[(x_m[0] + x_m[1]) / 2, y, 0.001],
-                   size=[(x_m[1] - x_m[0]) / 2, width / 2, 0.001])
-
-
-def _solid(touch: int) -> dict[str, int]:
-    return {'group': SOLID, 'contype': touch, 'conaffinity': touch}
-
-
-def _paint() -> dict[str, int]:
-    return {'group': PAINT, 'contype': 0, 'conaffinity': 0}
+def _add(body: mujoco.MjsBody, shape: Shape, touch: int = 1) -> None:
+    """A geom; touch: whether the robot is stopped by it, if it collides at all."""
+    size = {'box': [edge / 2 for edge in shape.size],
+            'plane': [*(edge / 2 for edge in shape.size), 1.0],
+            'cylinder': [shape.size[0], shape.size[-1] / 2, 0.0],
+            'sphere': [shape.size[0], 0.0, 0.0]}[shape.kind]
+    floor = shape.kind == 'plane'
+    solid = shape.collides and not floor
+    touch = touch if solid else 0
+    paint = {'material': 'concrete'} if floor else {'rgba': [*shape.colour, 1]}
+    body.add_geom(name=shape.path, type=KINDS[shape.kind], pos=shape.position, size=size,
+                  group=SOLID if solid else PAINT, contype=touch, conaffinity=touch, **paint)

@@ -68,13 +68,19 @@ class Lockstep:
         self._due: dict[str, int] = {}
         self._began_ns: int | None = None
         self._handled: list[Handled] = []
+        self._reflex: tuple[str, float] | None = None
 
     def hear(self, topic: str, sample: Sample, now_ns: int) -> None:
         if self._pilot.heard(topic, sample):
             self._do(self._pilot.plan(_times(now_ns)), now_ns)
 
     def hear_reflex(self, state: str, pace: float, now_ns: int) -> None:
-        """As situation.safety_state and safety_pace read them."""
+        """As situation.safety_state and safety_pace read them.
+
+        It holds until the next: the reflex says it so many times a second of a real clock, which
+        may be much of the world's time. That a reflex is silent, the world in lock-step notices.
+        """
+        self._reflex = state, pace
         if self._pilot.safety(state, now_ns, pace):
             self._do(self._pilot.plan(_times(now_ns)), now_ns)
 
@@ -82,6 +88,8 @@ class Lockstep:
         """Once for each instant of the world, when all that it says of it was heard."""
         pilot, now = self._pilot, _times(now_ns)
         self._began_ns = now_ns if self._began_ns is None else self._began_ns
+        if self._reflex is not None:
+            self.hear_reflex(*self._reflex, now_ns)
         self._deliver(now_ns)
         due_ns = pilot.hedge_due_ns
         if due_ns is not None and now_ns >= due_ns:
