@@ -220,5 +220,5 @@ except WorldError as problem:
 
 
 def test_newton_is_refused_with_its_reason():
-    with pytest.raises(WorldError, match='newton 1.8 wants mujoco 3.17'):
+    with pytest.raises(WorldError, match=r'newton 1\.8 wants mujoco 3\.17'):
         create('newton')

@@ -4,9 +4,11 @@ Two processes: the world's node, and this one, which answers each instant as soo
 come. With a camera, every cycle renders and carries an image of 224x224.
 """
 
+import dataclasses
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +18,10 @@ import numpy as np
 import yaml
 from cosim_peer import Peer
 from figures import ROOT, distribution
+
+sys.path.insert(0, str(ROOT / 'tests'))
+
+import lockstep_stack
 from simulation_interfaces import srv
 from simulation_interfaces.msg import EntityState
 from std_srvs.srv import Trigger
@@ -24,6 +30,9 @@ from bringup.group import Group
 from isaac_bridge.conformance.client import Client
 from isaac_bridge.engines import open_world
 from isaac_bridge.entities import Pose, State
+from isaac_bridge.suite.plan import read_suite
+from isaac_bridge.suite.policies import PolicyName
+from isaac_bridge.suite.runner import Job, Setting, episodes
 
 DOMAIN = 135
 SCENARIO, ROBOT = ROOT / 'config/scenarios/aisle.yaml', ROOT / 'config/robots/amr.yaml'
@@ -41,7 +50,28 @@ def run(long: bool) -> dict[str, Any]:
         'step_exact': list(exact), 'stamps_equal': list(stamps),
         'stamps_equal_with_image': list(seen_stamps) if seen else None,
         'cycles_per_s': {'bare': _rate(bare), 'camera': _rate(seen)},
-        'cycle_ms': _milliseconds(bare), 'cycle_camera_ms': _milliseconds(seen) if seen else None}
+        'cycle_ms': _milliseconds(bare), 'cycle_camera_ms': _milliseconds(seen) if seen else None,
+        'stack_rtf': stack_rtf(), 'suite': suite(long)}
+
+
+def stack_rtf() -> float:
+    """Simulated over real time of world, reflex, policy through Triton, recorder in lock-step."""
+    with lockstep_stack.triton() as endpoint:
+        shown = lockstep_stack.episode(SCENARIO, 1, DOMAIN, endpoint)
+    return round(shown.real_time_factor, 2)
+
+
+def suite(long: bool) -> dict[str, Any]:
+    """Episodes of candidate and base together, as the gate runs them, with the camera."""
+    chosen = read_suite(ROOT / 'config/suites/aisle.yaml')
+    policy = PolicyName.parse(str(ROOT / 'docker/triton/model_repository/amr/1/model.onnx'))
+    jobs = [Job(entry.scenario, entry.file, seed, each) for entry in chosen.entries
+            for seed in (entry.seeds if long else entry.seeds[:1])
+            for each in (policy, dataclasses.replace(policy, kind='careful'))]
+    began = time.monotonic()
+    found = episodes(jobs, Setting(chosen.robot_file, ROOT / 'config'))
+    return {'episodes': len(found), 'seconds': round(time.monotonic() - began, 1),
+            'simulated_s': round(sum(one.seconds for one in found.values()), 1)}
 
 
 def _some_counts() -> list[int]:
