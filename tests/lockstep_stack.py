@@ -164,17 +164,18 @@ def triton() -> Iterator[str]:
         yield f'desk={server.endpoint}'
 
 
-def episode(scenario_file: Path, seed: int, domain: int, endpoint: str,
-            camera: str = 'off') -> Shown:
-    """One drive of the full stack."""
+def episode(scenario_file: Path, seed: int, domain: int, endpoint: str, camera: str = 'off',
+            factor: float = 0.0) -> Shown:
+    """One drive of the full stack. factor: simulated over real time at most; 0: no bound."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         env = os.environ | {'ROS_DOMAIN_ID': str(domain), 'ROS_LOG_DIR': str(folder / 'ros')}
         operator = Operator(domain, read_scenario(scenario_file))
         stack.callback(operator.close)
         groups = [stack.enter_context(Group(command, folder / f'{number}.log', env))
-                  for number, command in enumerate(_commands(scenario_file, seed, endpoint, camera,
-                                                             folder))]
+                  for number, command in enumerate(_commands(
+                      scenario_file, seed, endpoint, folder, camera=camera,
+                      lockstep_real_time_factor=factor))]
         try:
             operator.make('edge_case_recorder', CONFIGURE, ACTIVATE)
             operator.make('policy_client', CONFIGURE, ACTIVATE)
@@ -188,14 +189,14 @@ def episode(scenario_file: Path, seed: int, domain: int, endpoint: str,
         return shown
 
 
-def _commands(scenario_file: Path, seed: int, endpoint: str, camera: str,
-              folder: Path) -> list[list[str]]:
+def _commands(scenario_file: Path, seed: int, endpoint: str, folder: Path,
+              **world: Any) -> list[list[str]]:
     sim = {'use_sim_time': 'true'}
     answers = ["'cmd_vel'", "'policy/cmd_vel geometry_msgs/msg/TwistStamped'"]
     return [
         _node('isaac_bridge.node', scenario_file=scenario_file,
-              robot_file=CONFIG / 'robots/amr.yaml', seed=seed, camera=camera, mode='lockstep',
-              answers=f'[{", ".join(answers)}]', answer_timeout_s=2.0),
+              robot_file=CONFIG / 'robots/amr.yaml', seed=seed, mode='lockstep',
+              answers=f'[{", ".join(answers)}]', answer_timeout_s=2.0, **world),
         _node('safety_reflex.node', robot_file=CONFIG / 'robots/amr.yaml',
               fields_file=CONFIG / 'robots/amr.fields.yaml', clock='sim', require_enable='false',
               realtime_priority=0, without_realtime='go', loop_gap_ms=1000.0, **sim),

@@ -60,3 +60,12 @@ def test_over_ros_it_is_the_same_drive(endpoint, world, seed):
     assert 'triton:desk' in there.sources
     # Each stop became a case; so does a reply that is drawn too late, when the board leads.
     assert there.cases >= there.stops
+
+
+@pytest.mark.skipif(not os.environ.get('SPINAL_LONG'), reason='SPINAL_LONG=1 drives slowly, too')
+def test_the_verdict_is_the_same_at_any_real_time_factor(endpoint):
+    slow, quick = (lockstep_stack.episode(AISLE, 1, DOMAIN, endpoint, factor=factor)
+                   for factor in (1.5, 0.0))
+    assert slow.real_time_factor < 1.6 < quick.real_time_factor
+    assert (slow.arrived, slow.stops, slow.contacts) == (quick.arrived, quick.stops, 0)
+    assert rests(slow.rows) == pytest.approx(rests(quick.rows), abs=0.05)
