@@ -98,7 +98,8 @@ def fill_base_transform(message: TFMessage, stamp: Time, frame: Frame) -> TFMess
 
 
 def sensor_transforms(robot: Robot) -> TFMessage:
-    """base_link to the lidar, the camera, and the camera's optical frame (REP-103)."""
+    """base_link to the lidar; what carries the camera (base_link, or a link of the arm) to the
+    camera, and that to its optical frame (REP-103)."""
     lidar = robot.lidar
     x, y, yaw = lidar.pose
     transforms = [_transform('base_link', lidar.frame, (x, y, lidar.height_m),

@@ -26,6 +26,8 @@ from std_msgs.msg import Bool, String
 from tf2_msgs.msg import TFMessage
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from isaac_bridge.robot import read_robot
+
 CONFIG = Path(__file__).resolve().parents[2] / 'config'
 FILES = {'scenario_file': str(CONFIG / 'scenarios/empty.yaml'),
          'robot_file': str(CONFIG / 'robots/amr.yaml')}
@@ -265,6 +267,43 @@ def test_the_arm_moves_only_while_enabled(world, watcher):
     watcher.reach(ARM, 1.5, watcher.later(1.0), enable=False)
     assert watcher.joints == pytest.approx(held, abs=1e-3)
     assert held[0] < 1.0
+
+
+def test_an_image_that_the_camera_loses_is_not_published(watcher, tmp_path):
+    file = tmp_path / 'amr.yaml'
+    text = Path(FILES['robot_file']).read_text()
+    assert text.count('    rate_hz: 10.0\n') == 1
+    file.write_text(text.replace('    rate_hz: 10.0\n', '    rate_hz: 10.0\n    dropout: 1.0\n'))
+    process = start(robot_file=str(file))
+    try:
+        watcher.until(lambda: len(watcher.heard['scan']) >= 30)
+        assert process.poll() is None
+        assert not watcher.heard['camera/front/image_raw']
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+
+
+UPPER = ARMED | {'robot_file': str(CONFIG / 'robots/g1_upper.yaml')}
+
+
+@pytest.mark.parametrize('world', [UPPER], indirect=True)
+def test_an_upper_body_follows_set_points_and_tells_of_legs_that_it_has_not(world, watcher):
+    names = read_robot(UPPER['robot_file']).arm.names
+    watcher.until(lambda: watcher.heard['joint_states'] and watcher.heard['tf_static'])
+
+    def told() -> dict[str, float]:
+        message = watcher.heard['joint_states'][-1]
+        return dict(zip(message.name, message.position, strict=True))
+
+    assert told().keys() > set(names)
+    assert told()['right_knee_joint'] == 0.3
+    # The pelvis stops at its lower limit, of 0.4 m.
+    watcher.reach(names[::-1], 0.0, lambda: abs(told()['base_height'] - 0.4) < 0.01
+                  and abs(told()['left_shoulder_roll_joint']) < 0.03)
+    parents = {one.child_frame_id: one.header.frame_id
+               for one in watcher.heard['tf_static'][-1].transforms}
+    assert parents['camera_head'] == 'torso_link'
 
 
 @pytest.mark.parametrize('world', [{'camera': 'off', 'stamp': 'system'}], indirect=True)

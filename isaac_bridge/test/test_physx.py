@@ -25,6 +25,7 @@ from isaac_bridge.robot import read_robot
 from isaac_bridge.scenario import PERSON_RADIUS_M, read_scenario
 from isaac_bridge.stage import paths
 from isaac_bridge.stage.author import author, text_of
+from isaac_bridge.stage.body import link_path
 from isaac_bridge.stage.description import read
 from isaac_bridge.world import START_NS, WorldError
 
@@ -34,7 +35,7 @@ pytestmark = [pytest.mark.skipif(find_spec('ovphysx') is None, reason=NO_PHYSX),
               pytest.mark.filterwarnings('ignore:ovphysx')]
 if find_spec('ovphysx') is not None:
     from isaac_bridge.engines.physx_check import check, held
-    from isaac_bridge.engines.physx_scene import ROBOT, PhysxScene
+    from isaac_bridge.engines.physx_scene import LINKS, ROBOT, PhysxScene
     from isaac_bridge.engines.physx_world import PhysxWorld
 
 FORWARD = (0.8, 0.0)
@@ -60,7 +61,7 @@ def so100():
     return read_robot(CONFIG / 'robots/amr_so100.yaml')
 
 
-@pytest.mark.parametrize('name', ['amr', 'amr_so100'])
+@pytest.mark.parametrize('name', ['amr', 'amr_so100', 'g1_upper'])
 def test_the_loaded_scene_is_the_stage(aisle, name):
     stage = author(aisle, read_robot(CONFIG / f'robots/{name}.yaml'))
     scene = PhysxScene(text_of(stage))
@@ -242,7 +243,7 @@ def test_people_are_seen_touched_and_push_nobody(open_physx, empty, robot):
             for place in ((2.0, 0.1), (9.0, 2.0))))
 
 
-@pytest.mark.parametrize('name', ['amr', 'amr_so100'])
+@pytest.mark.parametrize('name', ['amr', 'amr_so100', 'g1_upper'])
 def test_the_lidar_does_not_see_its_own_robot(open_physx, empty, name):
     robot = read_robot(CONFIG / f'robots/{name}.yaml')
     ranges = open_physx(empty, robot).frame().ranges
@@ -263,6 +264,71 @@ def test_the_arm_follows_and_holds(open_physx, empty, so100):
     assert there == pytest.approx(goal, abs=0.03)
     world.step(100)
     assert world.frame().joint_positions[2:] == pytest.approx(there, abs=2e-3)
+
+
+TREE_MUTATIONS = {
+    'the lift is soft': (r'(PrismaticJoint "base_height".*?linear:physics:stiffness = )([0-9.]+)',
+                         r'\g<1>30000', 'base_height stiffness'),
+    'the lift is weak': (r'(PrismaticJoint "base_height".*?linear:physics:maxForce = )([0-9.]+)',
+                         r'\g<1>900', 'base_height torque'),
+    'the lift goes lower': (r'(PrismaticJoint "base_height".*?physics:lowerLimit = )([0-9.]+)',
+                            r'\g<1>0.3', 'base_height limits'),
+    'the motor of a finger is light': (
+        r'(RevoluteJoint "left_hand_index_0_joint".*?angular:armature = )([0-9.]+)',
+        r'\g<1>0.001', 'left_hand_index_0_joint armature'),
+    'a forearm is heavy': (r'(right_elbow_joint_link".*?physics:mass = )([0-9.]+)',
+                           r'\g<1>0.7', 'right_elbow_joint_link mass'),
+}
+
+
+@pytest.mark.parametrize('name', TREE_MUTATIONS)
+def test_a_tree_of_another_stage_is_noticed(empty, upper, name):
+    pattern, new, about = TREE_MUTATIONS[name]
+    stage = author(empty, upper)
+    text, count = re.subn(pattern, new, text_of(stage), count=1, flags=re.DOTALL)
+    assert count == 1
+    scene = PhysxScene(text)
+    try:
+        found = check(read(stage), scene)
+    finally:
+        scene.close()
+    assert any(about in sentence for sentence in found), found
+
+
+@pytest.fixture(scope='module')
+def upper():
+    robot = read_robot(CONFIG / 'robots/g1_upper.yaml')
+    return dataclasses.replace(robot, arm=dataclasses.replace(robot.arm, sensor=None))
+
+
+def test_the_upper_body_hangs_together_as_in_mujoco(open_physx, empty, upper):
+    """Every link, in the base's frame: parents, axes, distances, and what hangs by its weight."""
+    names, physx = upper.arm.names, open_physx(empty, upper)
+    planar = create('mujoco', camera='off', lidar_noise_m=0.0)
+    planar.load(empty, upper)
+    random = np.random.default_rng(2)
+    for _ in range(2):
+        goal = [random.uniform(0.8 * joint.lower, 0.8 * joint.upper)
+                if joint.kind == 'hinge' else 0.6 for joint in upper.arm.joints]
+        for world in (physx, planar):
+            for _ in range(120):
+                world.command_arm(goal, [0.0] * len(goal), ahead_s=0.02)
+                world.step(4)
+        one, other = (np.array(world.frame().joint_positions[2:2 + len(names)])
+                      for world in (physx, planar))
+        np.testing.assert_allclose(one, other, atol=2e-3)
+        np.testing.assert_allclose(one, goal, atol=0.044)
+        places = physx.scene.read(LINKS, ('position',))['position']
+        for name in names:
+            here = in_base(places[link_path(name)], physx.frame().robot)
+            there = in_base(planar._data.body(name).xpos, planar.frame().robot)
+            assert math.dist(here, there) < 4e-3, name
+
+
+def in_base(place, pose):
+    x, y, z = place
+    c, s = math.cos(pose[2]), math.sin(pose[2])
+    return (c * (x - pose[0]) + s * (y - pose[1]), c * (y - pose[1]) - s * (x - pose[0]), z)
 
 
 def test_spawned_things_are_seen_and_stop_the_base_and_go_again(open_physx, empty, robot):
