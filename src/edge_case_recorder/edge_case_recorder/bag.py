@@ -5,6 +5,7 @@ and handed to the file at each flush: what was flushed survives a crash (see rec
 site's key the MCAP is sealed as it is written (sealing.py), and no plaintext reaches the disk.
 """
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ class BagSummary:
 class BagWriter:
     """Writes `<folder>/<name>_0.mcap`, and metadata.yaml when it is closed. Not thread-safe.
 
+    Once the disk has refused something (OSError), the bag can only be abandoned and recovered.
     With a key the file is `<name>_0.mcap.sealed`; metadata.yaml names it as it is once unsealed.
     """
 
@@ -133,17 +135,18 @@ class BagWriter:
         return self._summary
 
     def _synchronise(self) -> None:
-        os.fsync(self._file.fileno())
+        self._digested.fsync()
         # It is read again much later, if at all: its pages would only push out the robot's own,
         # and every new one costs more than the old one, used again.
         os.posix_fadvise(self._file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def abandon(self) -> None:
-        """Let go of the file as it is, for recovery to find."""
-        if isinstance(self._file, SealedWriter):
-            self._file.abandon()
-        else:
-            self._file.close()
+        """Let go of the file as it is, for recovery to find. Never raises: the disk may be full."""
+        with contextlib.suppress(OSError):
+            if isinstance(self._file, SealedWriter):
+                self._file.abandon()
+            else:
+                self._file.close()
 
 
 def metadata(summary: BagSummary, file_name: str, custom_data: Mapping[str, str]) -> dict[str, Any]:

@@ -98,5 +98,5 @@ def size_of(folder: Path) -> int:
 def _entry(line: bytes) -> object:
     try:
         return json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

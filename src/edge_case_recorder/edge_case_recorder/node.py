@@ -116,8 +116,8 @@ class EdgeCaseRecorder(LifecycleNode):
                 read_rules(Path(parameters.triggers_file), parameters.before_s, parameters.after_s)
                 if parameters.triggers_file
                 else default_rules(parameters.before_s, parameters.after_s))
-            self._redactor = load(parameters.redaction, redaction_options(parameters)) \
-                if parameters.redaction else None
+            options = redaction_options(parameters)
+            self._redactor = load(parameters.redaction, options) if parameters.redaction else None
             spool = Spool(Path(parameters.spool_dir).expanduser().resolve(),
                           parameters.min_free_bytes, self.get_logger().warning,
                           evict_unsent=parameters.evict_unsent,

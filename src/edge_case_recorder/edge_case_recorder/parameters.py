@@ -93,7 +93,13 @@ def versions(parameters: RecorderParameters) -> dict[str, str]:
 
 
 def redaction_options(parameters: RecorderParameters) -> dict[str, str]:
-    """Raises ParameterError naming the entry."""
+    """Raises ParameterError naming the entry; also where there is no plug-in to take them.
+
+    Who gives options thinks that something is hidden: then nothing may be recorded as it is.
+    """
+    if parameters.redaction_options and not parameters.redaction:
+        raise ParameterError('parameter redaction is empty, but redaction_options has '
+                             f'{parameters.redaction_options[0]!r}: name the plug-in')
     return dict(_pair('redaction_options', entry) for entry in parameters.redaction_options)
 
 

@@ -1,6 +1,6 @@
 """One open case: from the ring to its bag, while the window after the trigger still runs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from edge_case_recorder import manifest
@@ -75,13 +75,21 @@ class Recording:
             values['merged'] = str(int(values.get('merged', '0')) + 1)
         self._spool.update(self.folder, self._draft)
 
-    def is_due(self, now_ns: int) -> bool:
-        return now_ns >= self.end_ns + SETTLE_NS
+    @property
+    def has_window(self) -> bool:
+        """Whether all of its window was taken from the ring."""
+        return self._taken_ns >= self.end_ns
 
-    def advance(self, now_ns: int) -> None:
-        """Write what has arrived, and see it on the disk. Raises OutOfRoom, OSError."""
+    def advance(self, now_ns: int, must_stop: Callable[[], bool] = lambda: False) -> None:
+        """Write what has arrived, and see it on the disk. Raises OutOfRoom, OSError.
+
+        must_stop: asked before each slice of a redaction, which may be slow; then the rest stays
+        in the ring.
+        """
         until_ns = min(now_ns - SETTLE_NS, self.end_ns)
         while self._guard and until_ns - self._taken_ns > _SLICE_NS:
+            if must_stop():
+                return
             self._take(self._taken_ns + _SLICE_NS)
         self._take(until_ns)
 

@@ -25,7 +25,8 @@ def rebuild(damaged: Path, folder: Path, name: str, compression: str = 'zstd',
     """Write the readable part of an MCAP as a whole bag `<folder>/<name>_0.mcap`.
 
     The same messages, in the same order, with the same times. Never raises for what is in the
-    damaged file: an unreadable one makes an empty bag.
+    damaged file: an unreadable one makes an empty bag. Raises OSError for the disk: what cannot be
+    read now is not given up.
     key: of a sealed file; raises NoKeyError, before anything is written, when it is not its own.
     """
     is_sealed = damaged.suffix == SUFFIX
@@ -34,16 +35,20 @@ def rebuild(damaged: Path, folder: Path, name: str, compression: str = 'zstd',
     writer = BagWriter(folder, name, compression, key if is_sealed else None)
     schemas: dict[int, Schema] = {}
     topics: dict[int, str] = {}
-    for record in _readable(damaged, key):
-        if isinstance(record, Schema):
-            schemas[record.id] = record
-        elif isinstance(record, Channel) and record.schema_id in schemas:
-            topics[record.id] = record.topic
-            writer.add_topic(_topic(record, schemas[record.schema_id]))
-        elif isinstance(record, Message) and record.channel_id in topics:
-            writer.write(topics[record.channel_id], record.log_time, record.publish_time,
-                         record.data)
-    return writer.close({**(custom_data or {}), 'recovered': 'true'})
+    try:
+        for record in _readable(damaged, key):
+            if isinstance(record, Schema):
+                schemas[record.id] = record
+            elif isinstance(record, Channel) and record.schema_id in schemas:
+                topics[record.id] = record.topic
+                writer.add_topic(_topic(record, schemas[record.schema_id]))
+            elif isinstance(record, Message) and record.channel_id in topics:
+                writer.write(topics[record.channel_id], record.log_time, record.publish_time,
+                             record.data)
+        return writer.close({**(custom_data or {}), 'recovered': 'true'})
+    except BaseException:
+        writer.abandon()
+        raise
 
 
 def _opened(path: Path, key: Key | None) -> IO[bytes]:
@@ -62,6 +67,8 @@ def _readable(path: Path, key: Key | None) -> Iterator[object]:
         while True:
             try:
                 record = next(records)
+            except OSError:
+                raise   # of the disk: what is behind it may be read another time
             except Exception:   # a torn end makes the reader raise almost anything
                 return
             if isinstance(record, Footer):
@@ -78,5 +85,5 @@ def _offers(channel: Channel) -> tuple[Qos, ...]:
     try:
         entries = yaml.safe_load(channel.metadata.get('offered_qos_profiles', '')) or []
         return tuple(Qos.from_bag(entry) for entry in entries)
-    except (yaml.YAMLError, KeyError, TypeError):
+    except Exception:   # YAML's dates, depth and aliases fail in many ways; a bag plays without
         return ()

@@ -31,7 +31,6 @@ from edge_case_recorder.recovery import rebuild
 from edge_case_recorder.sealing import (
     SUFFIX,
     Key,
-    NoKeyError,
     SealError,
     check_key,
     lying,
@@ -160,14 +159,19 @@ class Spool:
 
     def recover(self) -> Iterator[manifest.Manifest]:
         """Finish what a crash left; yields the manifest of each case that is recorded by it."""
-        for leftover in self.root.glob('*' + _EVICTED):
+        for leftover in sorted(self.root.glob('*' + _EVICTED)):
             name = leftover.name.removesuffix(_EVICTED)
-            self._remove(leftover, State.UPLOADED if (leftover / UPLOADED).exists()
-                         else State.RECORDED, is_logged=self._evictions.has(name))
+            try:
+                self._remove(leftover, State.UPLOADED if (leftover / UPLOADED).exists()
+                             else State.RECORDED, is_logged=self._evictions.has(name))
+            except OSError as error:
+                self._log(f'{leftover.name} cannot be removed now ({error})')
         for folder in sorted(self.root.glob('*' + _PARTIAL)):
             try:
                 content = self._recover(folder)
-            except (OSError, NoKeyError) as error:
+            except Exception as error:   # no folder may keep the next one from being recovered
+                # Half a bag would only take the room that is missing.
+                shutil.rmtree(folder / _REBUILT, ignore_errors=True)
                 self._log(f'{folder.name} cannot be recovered now ({error}); it stays for the '
                           'next start')
                 continue
@@ -182,6 +186,8 @@ class Spool:
 
     def _recover(self, folder: Path) -> manifest.Manifest | None:
         name = folder.name.removesuffix(_PARTIAL)
+        if any(not (path.is_file() or path.is_dir()) for path in folder.iterdir()):
+            raise OSError('it holds what is no file')   # reading a pipe would never end
         damaged = lying(folder, f'{name}_0.mcap')
         if damaged.suffix == SUFFIX:
             # Before anything is judged: without its key nobody knows what is in it.

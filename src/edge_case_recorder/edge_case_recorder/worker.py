@@ -107,18 +107,28 @@ class Worker:
         self._status = WorkerStatus()
         self._next_look_ns = 0
         self._since_ns = time.monotonic_ns()
+        self._stop_by_ns: int | None = None
         self._thread = threading.Thread(target=self._run, name='case_writer', daemon=True)
 
     @property
     def status(self) -> WorkerStatus:
         return replace(self._status, open=self._begun - self._ended, refused=self._refused)
 
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def start(self) -> None:
         self._thread.start()
 
     def stop(self, timeout_s: float = 30.0) -> None:
-        """Write what is open with what it has, labelled as truncated, and end."""
+        """Write what is open with what it has, labelled as truncated, and end.
+
+        A slow redaction may use half of the time: the thread must have ended when the spool is let
+        go of, or another recorder finds half a case there.
+        """
         if self._thread.is_alive():
+            self._stop_by_ns = time.monotonic_ns() + int(timeout_s * 0.5e9)
             self._commands.put(None)
             self._thread.join(timeout_s)
 
@@ -162,6 +172,8 @@ class Worker:
             for content in self._spool.recover():
                 self._count(recovered=1)
                 self._tell(content)
+                if self._must_stop():
+                    break   # what is left waits for the next start
         except Exception as error:   # what lies in a spool must not keep the next case from it
             self._fail(f'what a crash left in {self._spool.root} is not recovered: {error!r}')
         while True:
@@ -179,8 +191,8 @@ class Worker:
             self._step()
         now_ns = time.monotonic_ns()
         for recording in list(self._open):
-            if self._guarded(recording, partial(recording.advance, now_ns)):
-                self._finish(recording, '' if recording.is_due(now_ns) else 'shutdown')
+            if self._advanced(recording, now_ns):
+                self._finish(recording, '' if recording.has_window else 'shutdown')
 
     def _patience_s(self) -> float:
         if not self._open:
@@ -213,14 +225,27 @@ class Worker:
         now_ns = time.monotonic_ns()
         self._ring.expire(now_ns)
         for recording in list(self._open):
-            if self._guarded(recording, partial(recording.advance, now_ns)) and \
-                    recording.is_due(now_ns):
+            if self._advanced(recording, now_ns) and recording.has_window:
                 self._finish(recording, '')
         if now_ns >= self._next_look_ns:
             self._next_look_ns = now_ns + _LOOK_NS
+            self._look()
+
+    def _look(self) -> None:
+        try:
             self._status = replace(
                 self._status, free_bytes=self._spool.free_bytes(), evicted=self._spool.evicted,
                 spooled=Counter(str(case.state) for case in cases(self._spool.root)))
+        except OSError as error:    # a disk that comes back must find the thread alive
+            sentence = f'{self._spool.root}: {error.strerror or error}'
+            if self._status.last_error != sentence:
+                self._fail(sentence)
+
+    def _advanced(self, recording: Recording, now_ns: int) -> bool:
+        return self._guarded(recording, partial(recording.advance, now_ns, self._must_stop))
+
+    def _must_stop(self) -> bool:
+        return self._stop_by_ns is not None and time.monotonic_ns() >= self._stop_by_ns
 
     def _guarded(self, recording: Recording, action: Callable[[], None]) -> bool:
         """Whether it went well; otherwise the case has been ended, labelled with the reason."""

@@ -3,10 +3,12 @@
 import io
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
-from making import S, a_draft, a_trigger, an_open_spool
+from making import NOON_NS, S, a_draft, a_trigger, an_open_spool
 from mcap.records import Message
 from test_redaction import CAMERA, MARK, marked, on_disk
 
@@ -16,6 +18,7 @@ from edge_case_recorder.redaction import Redactor
 from edge_case_recorder.redaction.guard import Guard
 from edge_case_recorder.ring import Ring
 from edge_case_recorder.sealing import Key, open_plain, unseal
+from edge_case_recorder.worker import Identity, Worker
 
 
 def killed(spool, *arguments):
@@ -97,9 +100,8 @@ def test_what_a_slow_plugin_does_not_reach_is_counted_and_not_written(tmp_path):
     slow.arrive(100)
     recording = Recording(a_trigger(after_s=8.0), ring.open_window(95 * S), a_draft(), ring,
                           spool, {CAMERA.name: CAMERA}, 'zstd', guard=Guard(slow))
-    while not recording.is_due(slow.now_ns):
+    while not recording.has_window:
         recording.advance(slow.now_ns)
-    recording.advance(slow.now_ns)
     told = recording.finish()
     spool.close()
     in_window = (recording.end_ns - 99 * S) // (S // 100)
@@ -117,6 +119,35 @@ class Grows(Redactor):
 
     def redact(self, topic, type_name, data):
         return data + bytes(50_000)
+
+
+def test_a_slow_plugin_stops_when_told_and_the_case_says_that_it_was_cut(tmp_path):
+    """The writer must end before the spool is let go of: the rest of the window is given up."""
+    spool, ring = an_open_spool(tmp_path), Ring(60 * S)
+    ring.add_topic(CAMERA.name, 10_000_000, 0)
+    now_ns = time.monotonic_ns()
+    for number in range(50):
+        ring.append(CAMERA.name, now_ns - 8 * S + number * S // 10, marked())
+    told, seen = [], threading.Event()
+
+    class Sleepy(Grows):
+        def redact(self, topic, type_name, data):
+            seen.set()
+            time.sleep(0.2)
+            return data
+
+    worker = Worker(ring, spool, {CAMERA.name: CAMERA}, Identity('robot_7', 'amr'),
+                    compression='none', flush_s=0.05, max_open=1, on_case=told.append,
+                    log=lambda *_: None, redactor=Sleepy({}))
+    worker.start()
+    worker.submit(a_trigger(now_ns=now_ns - S, before_s=8.0, after_s=0.1), NOON_NS, {})
+    assert seen.wait(5.0)
+    worker.stop(timeout_s=4.0)
+    assert not worker.is_alive
+    spool.close()
+    [content] = told
+    assert 0 < content['messages'] < 40
+    assert content['window']['truncated_by'] == 'shutdown'
 
 
 def test_room_is_asked_for_what_is_stored(tmp_path):

@@ -72,9 +72,10 @@ def test_a_killed_node_leaves_it_nowhere(camera, tmp_path):
     (('-p', 'redaction:=nothing_here'),
      "parameter redaction: 'nothing_here' cannot be loaded: ValueError: no entry point of the "
      'group spinal_redaction has this name'),
+    (('-p', "redaction_options:=['whole=true']"), 'parameter redaction is empty'),
     (('-p', 'redaction:=opencv', '-p', "redaction_options:=['cascades=/nowhere.xml']"),
      "parameter redaction: 'opencv' cannot be loaded: ValueError: /nowhere.xml: no such cascade "
-     'file')], ids=['no_plugin', 'no_file'])
+     'file')], ids=['no_plugin', 'options_only', 'no_file'])
 def test_what_cannot_be_loaded_is_refused_at_configuring(camera, tmp_path, options, sentence):
     process = start_recorder(tmp_path / 'spool', *options)
     try:

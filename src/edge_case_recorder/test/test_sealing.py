@@ -283,3 +283,19 @@ def test_a_disk_that_refuses_a_record_never_lets_a_nonce_be_used_again(tmp_path)
     file.close()
     with unseal(tmp_path / 'case_0.mcap.sealed', [KEY], torn=True) as torn:
         assert torn.read() == b'first'      # what follows has another number than its place
+
+
+def test_a_tail_of_zeros_is_no_row_of_empty_records(tmp_path):
+    """A power cut may leave millions of them; each would be a record to remember."""
+    path = tmp_path / 'case_0.mcap.sealed'
+    file = seal(path, KEY)
+    file.write(b'flushed')
+    file.flush()
+    file.abandon()
+    with open(path, 'ab') as more:
+        more.truncate(100_000_000)
+    with unseal(path, [KEY], torn=True) as torn:
+        assert torn.read() == b'flushed'
+        assert len(torn._records) == 1
+    with pytest.raises(SealError, match='cut short'):
+        unseal(path, [KEY])

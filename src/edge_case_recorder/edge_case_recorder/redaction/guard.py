@@ -48,7 +48,7 @@ class Guard:
                 return data
             self._topics.add(topic)
             kept = self._redactor.redact(topic, type_name, data)
-        except Exception as error:   # of any kind: the plug-in is the site's own
+        except BaseException as error:   # of any kind: a panic of Rust's is no Exception
             self._topics.add(topic)
             # Only the kind: its text may quote what must not be told.
             self._fail(topic, type(error).__name__)

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from edge_case_recorder.redaction.pictures import MAX_PIXELS
+from edge_case_recorder.redaction.pictures import CHANNELS, MAX_PIXELS
 
 SIZE = 320, 240              # pixels that a frame is fitted into
-_CHANNELS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, '8UC3': 3, 'mono8': 1, '8UC1': 1}
 _WIDE = {'mono16': np.uint16, '16UC1': np.uint16, '32FC1': np.float32}
 
 
@@ -41,7 +40,7 @@ def thumbnail(message: Any, at_s: float) -> Frame:
 def _raw(message: Any) -> Image.Image:
     encoding, height, width = str(message.encoding)[:40], int(message.height), int(message.width)
     wide = _WIDE.get(encoding)
-    channels = 1 if wide else _CHANNELS.get(encoding, 0)
+    channels = 1 if wide else CHANNELS.get(encoding, 0)
     if not channels:
         raise ValueError(f'encoding {encoding!r} is not shown')
     row = width * channels * (np.dtype(wide).itemsize if wide else 1)
