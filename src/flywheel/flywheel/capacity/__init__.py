@@ -1,0 +1,1 @@
+"""What a fleet asks of the cloud: requests, GPUs, bytes, storage, dollars; plain arithmetic."""

@@ -1,0 +1,5 @@
+"""What goes wrong with the catalogue."""
+
+
+class CatalogueError(ValueError):
+    """One clear sentence."""

@@ -1,0 +1,9 @@
+"""What Alembic runs: the revisions, on the connection that Database.migrate hands over."""
+
+from alembic import context
+
+from flywheel.rollout.tables import metadata
+
+context.configure(connection=context.config.attributes['connection'], target_metadata=metadata)
+with context.begin_transaction():
+    context.run_migrations()
