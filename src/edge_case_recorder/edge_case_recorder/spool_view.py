@@ -17,7 +17,7 @@ from typing import Any
 from edge_case_recorder.manifest import MANIFEST
 from edge_case_recorder.sealing import sealed_sentence
 from edge_case_recorder.spool import DRAFT, FAILED, UPLOADED, SpooledCase, State, cases
-from edge_case_recorder.uploading.status import read_status
+from edge_case_recorder.upload_status import read_status
 from edge_case_recorder.uploading.trouble import SET_ASIDE
 
 UPLOADING = 'uploading'

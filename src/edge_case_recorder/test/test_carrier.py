@@ -15,13 +15,14 @@ from edge_case_recorder.spool import State, cases
 from edge_case_recorder.strict_bucket.campaign import most_in_any
 from edge_case_recorder.strict_bucket.faults import Fault, Faults, Kind
 from edge_case_recorder.strict_bucket.ledger import sent_again
+from edge_case_recorder.upload_status import read_status
 from edge_case_recorder.uploading.backoff import Patience
 from edge_case_recorder.uploading.carrier import Did
 from edge_case_recorder.uploading.pace import ChunkSize, TokenBucket
 from edge_case_recorder.uploading.protocol import QUANTUM
 from edge_case_recorder.uploading.schedule import parse_schedule
 from edge_case_recorder.uploading.session import load, session_path
-from edge_case_recorder.uploading.status import StatusFile, read_status
+from edge_case_recorder.uploading.status import StatusFile
 from edge_case_recorder.uploading.trouble import Trouble
 
 MBIT = 125_000.0

@@ -24,8 +24,9 @@ from edge_case_recorder.cases import drawn, main, newest_demo_spool
 from edge_case_recorder.spool import State, cases, mark
 from edge_case_recorder.spool_view import NoSpoolError, SpoolReader, printable
 from edge_case_recorder.store import FolderStore
+from edge_case_recorder.upload_status import STATUS
 from edge_case_recorder.uploading.carrier import Carrier, Did
-from edge_case_recorder.uploading.status import STATUS, StatusFile
+from edge_case_recorder.uploading.status import StatusFile
 
 NOW_S = NOON_NS / 1e9 + 600.0
 

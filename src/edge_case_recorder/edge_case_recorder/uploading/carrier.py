@@ -17,10 +17,10 @@ from pathlib import Path
 from edge_case_recorder import manifest
 from edge_case_recorder.site_key import Key
 from edge_case_recorder.spool import SpooledCase, State, cases, mark
-from edge_case_recorder.store import Store
 from edge_case_recorder.uploading.backoff import Backoff
 from edge_case_recorder.uploading.case_upload import CaseUpload
 from edge_case_recorder.uploading.schedule import Schedule
+from edge_case_recorder.uploading.store import Store
 from edge_case_recorder.uploading.trouble import PERSON_MUST_LOOK, SET_ASIDE, StoreError, Trouble
 
 # What a server will not have now it will hardly have in a second.

@@ -9,7 +9,7 @@ from pathlib import Path
 from edge_case_recorder import manifest
 from edge_case_recorder.sealing import lying, plain_size
 from edge_case_recorder.site_key import Key, NoKeyError, SealError
-from edge_case_recorder.store import Sending, Store
+from edge_case_recorder.uploading.store import Sending, Store
 from edge_case_recorder.uploading.trouble import Item, StoreError, Trouble
 
 _TYPES = {'.mcap': 'application/octet-stream', '.yaml': 'application/yaml',

@@ -6,14 +6,12 @@ Written after each step and never synchronised: it is for people and meters, not
 
 import json
 import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from edge_case_recorder.upload_status import STATUS
 from edge_case_recorder.uploading.carrier import Carrier, Did, Step
 
 SCHEMA_VERSION = 1
-STATUS = '.uploader/status.json'
 
 
 class StatusFile:
@@ -57,12 +55,3 @@ class StatusFile:
             os.replace(beside, self._path)
         except OSError:
             return
-
-
-def read_status(spool: Path) -> Mapping[str, Any]:
-    """What the uploader of a spool said last; empty when it never did."""
-    try:
-        content = json.loads((spool / STATUS).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
