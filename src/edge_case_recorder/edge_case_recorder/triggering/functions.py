@@ -4,19 +4,50 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import NamedTuple, Protocol
 
 from edge_case_recorder.triggering import limits, steps
+from edge_case_recorder.triggering.errors import RuleError
 from edge_case_recorder.triggering.reading import COMPARISONS, Kind, Reading
 from edge_case_recorder.triggering.tree import Binary, Call, Node, Number, Path, Span, Unary
 
-if TYPE_CHECKING:
-    from edge_case_recorder.triggering.program import Compiler, Made
-
-type Maker = Callable[['Compiler', tuple[Node, ...], Call], 'Made']
 DEFAULT_RATE_NS = 2_000_000_000
 # `contains` may have to look at every place of a text.
 _CONTAINS_COST = 8
+
+
+class Made(NamedTuple):
+    """A step that has been made: its place in the list, its kind, and if it lasts a moment only."""
+
+    place: int
+    kind: Kind
+    is_event: bool = False
+
+
+class Compiler(Protocol):
+    """What a function needs to become steps (program.py)."""
+
+    cost: int
+
+    def make(self, node: Node, wanted: Kind) -> Made: ...
+
+    def natural(self, node: Node) -> Kind | None: ...
+
+    def make_state(self, node: Node, what: str) -> Made: ...
+
+    def emit(self, factory: Callable[..., steps.Step], kind: Kind, *inputs: Made,
+             is_event: bool = False, reading: tuple[Reading, Node] | None = None) -> Made: ...
+
+    def field(self, node: Path, kind: Kind) -> tuple[Reading, Node]: ...
+
+    def topic(self, node: Node, function: str) -> str: ...
+
+    def time_ns(self, node: Node, function: str, least_ns: int = limits.MIN_TIME_NS) -> int: ...
+
+    def error(self, sentence: str, node: Node) -> RuleError: ...
+
+
+type Maker = Callable[[Compiler, tuple[Node, ...], Call], Made]
 
 
 @dataclass(frozen=True)
@@ -36,32 +67,32 @@ def usage(name: str) -> str:
 
 
 def _edge(to: bool) -> Maker:
-    def make(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+    def make(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
         made = compiler.make_state(arguments[0], node.function)
         return compiler.emit(partial(steps.Edge, to=to), Kind.BOOL, made, is_event=True)
     return make
 
 
-def _held(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+def _held(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
     made = compiler.make_state(arguments[0], 'for')
     time_ns = compiler.time_ns(arguments[1], 'for')
     return compiler.emit(partial(steps.Held, time_ns=time_ns), Kind.BOOL, made)
 
 
-def _within(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+def _within(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
     made = compiler.make(arguments[0], Kind.BOOL)
     time_ns = compiler.time_ns(arguments[1], 'within')
     return compiler.emit(partial(steps.Within, time_ns=time_ns), Kind.BOOL, made)
 
 
-def _changed(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+def _changed(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
     path = _field(compiler, arguments[0], node)
     reading = compiler.field(path, Kind.ANY)
     return compiler.emit(partial(steps.Changed, topic=path.topic), Kind.BOOL, is_event=True,
                          reading=reading)
 
 
-def _delta(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+def _delta(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
     path = _field(compiler, arguments[0], node)
     reading = compiler.field(path, Kind.NUMBER)
     window_ns = compiler.time_ns(arguments[1], 'delta', limits.MIN_WINDOW_NS)
@@ -69,7 +100,7 @@ def _delta(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Ma
                          reading=reading)
 
 
-def _rate(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+def _rate(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
     topic = compiler.topic(arguments[0], 'rate')
     window_ns = DEFAULT_RATE_NS if len(arguments) == 1 else compiler.time_ns(
         arguments[1], 'rate', limits.MIN_WINDOW_NS)
@@ -77,12 +108,12 @@ def _rate(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Mad
     return compiler.emit(partial(steps.Rate, topic=topic, window_ns=window_ns), Kind.FREQUENCY)
 
 
-def _age(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+def _age(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
     topic = compiler.topic(arguments[0], 'age')
     return compiler.emit(partial(steps.Age, topic=topic), Kind.DURATION)
 
 
-def _seen(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+def _seen(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
     given = arguments[0]
     if isinstance(given, Path) and given.steps:
         return compiler.emit(partial(steps.Seen, topic=given.topic), Kind.BOOL,
@@ -90,7 +121,7 @@ def _seen(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Mad
     return compiler.emit(partial(steps.Seen, topic=compiler.topic(given, 'seen')), Kind.BOOL)
 
 
-def _array(compiler: 'Compiler', given: Node, node: Call) -> Path:
+def _array(compiler: Compiler, given: Node, node: Call) -> Path:
     if not isinstance(given, Path) or not given.steps or \
             any(isinstance(step, Span) for step in given.steps[:-1]):
         raise compiler.error(f'{node.function} goes through one array, as in '
@@ -98,13 +129,13 @@ def _array(compiler: 'Compiler', given: Node, node: Call) -> Path:
     return given
 
 
-def _over_array(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+def _over_array(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
     path = _array(compiler, arguments[0], node)
     return compiler.emit(steps.Read, Kind.NUMBER, reading=(
         Reading(path, Kind.NUMBER, node.function), arguments[0]))
 
 
-def _count(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+def _count(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
     given = arguments[0]
     if not isinstance(given, Binary) or given.operator not in COMPARISONS:
         raise compiler.error('count takes a comparison of an array with a number, as in '
@@ -118,7 +149,7 @@ def _count(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Ma
         Reading(path, Kind.NUMBER, 'count', given.operator, value), given.left))
 
 
-def _extreme(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+def _extreme(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
     """Of an array, or of several values."""
     if len(arguments) == 1:
         return _over_array(compiler, arguments, node)
@@ -126,7 +157,7 @@ def _extreme(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> '
 
 
 def _of_values(function: Callable[..., float]) -> Maker:
-    def make(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+    def make(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
         kind = compiler.natural(node) or Kind.NUMBER
         if kind not in (Kind.NUMBER, Kind.DURATION, Kind.FREQUENCY):
             raise compiler.error(f'{node.function} of a {kind} means nothing', arguments[0])
@@ -136,25 +167,25 @@ def _of_values(function: Callable[..., float]) -> Maker:
 
 
 def _text_test(test: Callable[[str, str], bool]) -> Maker:
-    def make(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+    def make(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
         compiler.cost += _CONTAINS_COST
         made = [compiler.make(each, Kind.TEXT) for each in arguments]
         return compiler.emit(partial(steps.TextTest, test=test), Kind.BOOL, *made)
     return make
 
 
-def _is_nan(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+def _is_nan(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
     made = compiler.make(_field(compiler, arguments[0], node), Kind.NUMBER)
     return compiler.emit(steps.IsNan, Kind.BOOL, made)
 
 
 def _cast(kind: Kind) -> Maker:
-    def make(compiler: 'Compiler', arguments: tuple[Node, ...], node: Call) -> 'Made':
+    def make(compiler: Compiler, arguments: tuple[Node, ...], node: Call) -> Made:
         return compiler.make(_field(compiler, arguments[0], node), kind)
     return make
 
 
-def _field(compiler: 'Compiler', given: Node, node: Call) -> Path:
+def _field(compiler: Compiler, given: Node, node: Call) -> Path:
     if not isinstance(given, Path):
         raise compiler.error(f'{node.function} takes a field, as in {usage(node.function)}', given)
     return given

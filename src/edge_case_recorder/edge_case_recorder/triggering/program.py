@@ -9,11 +9,10 @@ import operator as operators
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
 
 from edge_case_recorder.triggering import limits, steps
 from edge_case_recorder.triggering.errors import RuleError
-from edge_case_recorder.triggering.functions import FUNCTIONS, usage
+from edge_case_recorder.triggering.functions import FUNCTIONS, Made, usage
 from edge_case_recorder.triggering.names import SECONDS
 from edge_case_recorder.triggering.parser import parse
 from edge_case_recorder.triggering.reading import Kind, Reading
@@ -69,14 +68,6 @@ class Program:
         for reading in self.readings:
             found[reading.path.topic][path_text(reading.path)] = None
         return {topic: tuple(paths) for topic, paths in found.items()}
-
-
-class Made(NamedTuple):
-    """A step that has been made: its place in the list, its kind, and if it lasts a moment only."""
-
-    place: int
-    kind: Kind
-    is_event: bool = False
 
 
 def compile_rule(source: str) -> Program:
