@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,45 +27,59 @@ def main(words: list[str]) -> int:
     os.chdir(ROOT)
     if words:
         return subprocess.call([sys.executable, '-m', 'pytest', *words])
-    failed = [name for name, command in steps() if not run(name, command)]
+    failed = [step.name for step in steps() if not run(step)]
     if failed:
         print(f'\nfailed before the launch systems: {", ".join(failed)}')
     status = subprocess.call([sys.executable, '-m', 'pytest', 'tests'])
     return status or bool(failed)
 
 
-def steps() -> list[tuple[str, list[str]]]:
+@dataclass(frozen=True)
+class Step:
+    """Commands that run at once; packages: whose tests they are."""
+
+    name: str
+    commands: list[list[str]]
+    packages: list[Path] = field(default_factory=list)
+
+
+def steps() -> list[Step]:
     python = sys.executable
+    patient = [path for path in PACKAGES if path.name in PATIENT]
     return [
-        ('ruff', [python, '-m', 'ruff', 'check', '.']),
+        Step('ruff', [[python, '-m', 'ruff', 'check', '.']]),
         # From outside the checkout's top: its launch/ folder would hide the package `launch`.
-        *((f'mypy {path.name}', ['env', '-C', str(path.parent), python, '-m', 'mypy',
-                                 '--config-file', str(ROOT / 'pyproject.toml'),
-                                 '--cache-dir', str(ROOT / '.spinal/mypy'), path.name])
+        *(Step(f'mypy {path.name}', [[
+            'env', '-C', str(path.parent), python, '-m', 'mypy', '--config-file',
+            str(ROOT / 'pyproject.toml'), '--cache-dir', str(ROOT / '.spinal/mypy'), path.name]])
           for path in TYPED),
-        ('colcon test', colcon('--executor', 'sequential', '--packages-skip', *PATIENT)),
-        ('colcon test, patient packages', colcon('--executor', 'parallel', '--parallel-workers',
-                                                 '2', '--packages-select', *PATIENT)),
+        Step('colcon test', [colcon('others', '--executor', 'sequential', '--packages-skip',
+                                    *PATIENT)],
+             [path for path in PACKAGES if path not in patient]),
+        # Not one colcon with two workers: that lets a package wait for those that it uses.
+        Step('colcon test, two at once', [colcon(path.name, '--packages-select', path.name)
+                                          for path in patient], patient),
     ]
 
 
-def colcon(*chosen: str) -> list[str]:
-    return [sys.executable, '-m', 'colcon', '--log-base', '.spinal/log/colcon', 'test', *chosen,
-            '--return-code-on-test-failure', '--event-handlers', 'console_direct-',
+def colcon(log: str, *chosen: str) -> list[str]:
+    return [sys.executable, '-m', 'colcon', '--log-base', f'.spinal/log/colcon/{log}', 'test',
+            *chosen, '--return-code-on-test-failure', '--event-handlers', 'console_direct-',
             'console_cohesion-', '--pytest-args', '-q']
 
 
-def run(name: str, command: list[str]) -> bool:
+def run(step: Step) -> bool:
     begin = time.monotonic()
-    tested = [package for package in PACKAGES if name.startswith('colcon test')
-              and (package.name in PATIENT) == (name != 'colcon test')]
-    for package in tested:
+    for package in step.packages:
         (ROOT / 'build' / package.name / 'pytest.xml').unlink(missing_ok=True)
-    print(f'-- {name}', flush=True)
-    ok = subprocess.call(command) == 0
-    if tested:
-        ok = report(tested) and ok
-    print(f'-- {name}: {"ok" if ok else "FAILED"} in {time.monotonic() - begin:.1f} s', flush=True)
+    print(f'-- {step.name}', flush=True)
+    running = [subprocess.Popen(command) for command in step.commands]
+    statuses = [process.wait() for process in running]
+    ok = not any(statuses)
+    if step.packages:
+        ok = report(step.packages) and ok
+    print(f'-- {step.name}: {"ok" if ok else "FAILED"} in {time.monotonic() - begin:.1f} s',
+          flush=True)
     return ok
 
 
