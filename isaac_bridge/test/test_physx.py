@@ -106,10 +106,8 @@ MUTATIONS = {
 }
 
 
-@pytest.mark.parametrize('name', MUTATIONS)
-def test_a_scene_of_another_stage_is_noticed(aisle, so100, name):
-    pattern, new, about = MUTATIONS[name]
-    stage = author(aisle, so100)
+def assert_noticed(stage, pattern, new, about):
+    """A scene whose text differs from the stage in one place is told from it, by name."""
     text, count = re.subn(pattern, new, text_of(stage), count=1, flags=re.DOTALL)
     assert count == 1
     scene = PhysxScene(text)
@@ -118,6 +116,11 @@ def test_a_scene_of_another_stage_is_noticed(aisle, so100, name):
     finally:
         scene.close()
     assert any(about in sentence for sentence in found), found
+
+
+@pytest.mark.parametrize('name', MUTATIONS)
+def test_a_scene_of_another_stage_is_noticed(aisle, so100, name):
+    assert_noticed(author(aisle, so100), *MUTATIONS[name])
 
 
 def test_it_measures_what_it_compares(empty, robot):
@@ -283,16 +286,7 @@ TREE_MUTATIONS = {
 
 @pytest.mark.parametrize('name', TREE_MUTATIONS)
 def test_a_tree_of_another_stage_is_noticed(empty, upper, name):
-    pattern, new, about = TREE_MUTATIONS[name]
-    stage = author(empty, upper)
-    text, count = re.subn(pattern, new, text_of(stage), count=1, flags=re.DOTALL)
-    assert count == 1
-    scene = PhysxScene(text)
-    try:
-        found = check(read(stage), scene)
-    finally:
-        scene.close()
-    assert any(about in sentence for sentence in found), found
+    assert_noticed(author(empty, upper), *TREE_MUTATIONS[name])
 
 
 @pytest.fixture(scope='module')

@@ -10,7 +10,7 @@ PURE = ('world', 'documents', 'robot', 'scenario', 'layout', 'people', 'outline'
         'engines.arm', 'engines.scene', 'engines.mujoco_world', 'engines.mujoco_lidar',
         'entities', 'crowd', 'frontend.machine', 'frontend.lockstep',
         'frontend.pattern', 'frontend.library', 'frontend.geometry',
-        'engines.common', 'engines.lidar', 'engines.mujoco_check', 'stage.author',
+        'engines.common', 'engines.wheels', 'engines.lidar', 'engines.mujoco_check', 'stage.author',
         'stage.description', 'stage.check', 'stage.validation', 'stage.command')
 
 

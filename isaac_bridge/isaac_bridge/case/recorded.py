@@ -61,8 +61,6 @@ def read(bag: Path, robot: Robot) -> Recorded:
         names = {message.topic for message in Bag(bag).messages(())}
         topics = {name: kind for name in names for end, kind in wanted.items()
                   if name.strip('/') == end or name.endswith(f'/{end}')}
-        topics = {name: kind for name, kind in topics.items()
-                  if not (kind == 'command' and not name.endswith('policy/cmd_vel'))}
         for message in Bag(bag).messages(topics.keys()):
             if message.topic in topics and message.content is not None:
                 heard[topics[message.topic]].append((_time_ns(message), message.content))

@@ -6,6 +6,7 @@ An engine adds the physics: it overrides the methods of the last section, and no
 import dataclasses
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -25,7 +26,7 @@ from .sensors import CameraModel, JointModel
 MAX_STEPS = 1_000_000
 
 
-class EngineWorld:
+class EngineWorld(ABC):
     """See `World`. Used by one thread, which is also the one that renders."""
 
     step_ns = STEP_NS
@@ -336,52 +337,53 @@ class EngineWorld:
 
     # What an engine overrides.
 
+    @abstractmethod
     def _build(self) -> None:
         """Make the scene of scenario, robot and crowd. Raises WorldError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _restart(self) -> None:
         """Put the robot at rest at `_pose`, its arm where the drives hold it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _kept(self) -> object:
         """All that a rebuilt scene has to go on with."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _keep(self, kept: object) -> None:
-        raise NotImplementedError
+        """Go on in a rebuilt scene with what `_kept` gave."""
 
+    @abstractmethod
     def _advance(self, v: float, w: float, dt: float) -> None:
         """One physics step towards that twist; sets `_pose`, `_v` and `_w`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _put(self, twist: tuple[float, float, float]) -> None:
         """Put the robot at `_pose`, with vx, vy and yaw rate in the world's frame."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _twist_in_world(self) -> tuple[float, float, float]:
         """vx, vy and yaw rate."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _place(self) -> None:
         """Move people and props to where they are."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _cast(self, origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Distances (beams,) to what is solid, the robot apart; +inf beyond the lidar's range."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _arm_joints(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Positions and velocities in the file's order; empty without an arm."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _dynamics(self) -> Iterator[bytes]:
         """Of the physics, for the digest."""
-        raise NotImplementedError
 
     def _render(self) -> np.ndarray:
         """uint8 (height, width, 3); asked for only with `has_camera`."""
-        raise NotImplementedError
+        raise WorldError('this engine renders nothing')
 
 
 def loaded[T](part: T | None) -> T:

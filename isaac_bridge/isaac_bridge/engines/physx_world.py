@@ -22,16 +22,15 @@ from ..stage.author import author, text_of
 from ..stage.body import joint_path
 from ..stage.paths import BASE, PEOPLE, SPAWNED
 from ..world import WorldError
-from .common import EngineWorld
 from .physx_scene import JOINTS, MOVED, ROBOT, PhysxScene
+from .wheels import WheelDrivenWorld
 
 ROOT = ('rootPosition', 'rootOrientation', 'rootLinearVelocity', 'rootAngularVelocity')
 HINGES = ('jointPosition', 'jointVelocity')
-AHEAD_MPS, AHEAD_RADPS = 0.1, 0.3
 Columns = dict[str, dict[str, np.ndarray]]
 
 
-class PhysxWorld(EngineWorld):
+class PhysxWorld(WheelDrivenWorld):
     """See `World`. It renders nothing: frames have no image."""
 
     _scene: PhysxScene | None = None
@@ -99,19 +98,8 @@ class PhysxWorld(EngineWorld):
         self.scene.write(ROBOT, root)
         self._observe()
 
-    def _ramped(self) -> tuple[float, float]:
-        """The drives take a step or two to follow, so the ramps go on from what was asked; but
-        against a rack that does not run away."""
-        v, w = self._asked
-        return (min(max(v, self._v - AHEAD_MPS), self._v + AHEAD_MPS),
-                min(max(w, self._w - AHEAD_RADPS), self._w + AHEAD_RADPS))
-
     def _advance(self, v: float, w: float, dt: float) -> None:
-        robot = self.robot
-        self._asked = v, w
-        across = 0.5 * w * robot.wheel_separation_m
-        speeds = [math.degrees((v - across) / robot.wheel_radius_m),
-                  math.degrees((v + across) / robot.wheel_radius_m)]
+        speeds = [math.degrees(speed) for speed in self._ask(v, w)]
         targets = {'jointVelocityTarget': speeds}
         if self._arm is not None:
             targets = {'jointVelocityTarget': speeds + self._in_units(self._arm.velocities),

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -96,11 +97,11 @@ def run(world: World, robot: Robot, scenario: Scenario, seed: int, server: Polic
     return drive.to_its_end()
 
 
-class Witness:
+class Witness(Protocol):
     """Sees the truth of each frame."""
 
     def see(self, frame: Frame, world: World) -> None:
-        raise NotImplementedError
+        """Called once for each scan's instant, before anybody decides."""
 
 
 class _Drive:

@@ -15,17 +15,16 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from ..crowd import Prop
-from ..engines.common import EngineWorld
+from ..engines.wheels import WheelDrivenWorld
 from ..entities import Pose, State
 from ..world import START_NS, WorldError
 from .kit_scene import KitScene, Reading
 from .session import current
 
 SETTLE_M = 0.05                         # farther off its start, a robot was put into something
-AHEAD_MPS, AHEAD_RADPS = 0.1, 0.3       # of the measured twist, at most, the ramps go on from
 
 
-class IsaacWorld(EngineWorld):
+class IsaacWorld(WheelDrivenWorld):
     """See `World`. Used by the thread that started Isaac Sim, and by no other."""
 
     def __init__(self, camera: str = 'auto', lidar_noise_m: float | None = None,
@@ -104,18 +103,9 @@ class IsaacWorld(EngineWorld):
         self._place()
         self._observe()
 
-    def _ramped(self) -> tuple[float, float]:
-        """The drives take a step or two to follow, so the ramps go on from what was asked; but
-        against a rack that does not run away."""
-        v, w = self._asked
-        return (min(max(v, self._v - AHEAD_MPS), self._v + AHEAD_MPS),
-                min(max(w, self._w - AHEAD_RADPS), self._w + AHEAD_RADPS))
-
     def _advance(self, v: float, w: float, dt: float) -> None:
-        robot, scene = self.robot, self.scene
-        self._asked = v, w
-        across = 0.5 * w * robot.wheel_separation_m
-        scene.drive(((v - across) / robot.wheel_radius_m, (v + across) / robot.wheel_radius_m))
+        scene = self.scene
+        scene.drive(self._ask(v, w))
         if self._arm is not None:
             scene.drive_arm(self._arm.positions, self._arm.velocities)
         self._people = self._crowd.people(self._now_ns + self.step_ns, *self._pose[:2])

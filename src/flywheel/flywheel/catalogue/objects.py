@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from edge_case_recorder.manifest import MANIFEST, MAX_BYTES
 
+from ..gcs import BucketError, open_bucket
 from .errors import CatalogueError
 
 _PLACE = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,63}/[0-9]{4}-[0-9]{2}-[0-9]{2}/[^/]+')
@@ -92,15 +93,11 @@ class GcsObjects:
     """A bucket of Google Cloud Storage, or an emulator of it."""
 
     def __init__(self, bucket: str, prefix: str = '', *, client: Any = None) -> None:
-        from google.auth.exceptions import GoogleAuthError
-        from google.cloud import storage
         self.url = f'gs://{bucket}/{prefix}'.rstrip('/')
         try:
-            if client is None and os.environ.get('STORAGE_EMULATOR_HOST'):
-                client = storage.Client.create_anonymous_client()
-            self._bucket = (client or storage.Client()).bucket(bucket)
-        except (GoogleAuthError, OSError) as error:
-            raise CatalogueError(f'{self.url}: {str(error).splitlines()[0]}') from error
+            self._bucket = open_bucket(bucket, client)
+        except BucketError as error:
+            raise CatalogueError(f'{self.url}: {error}') from error
         self._prefix = f'{prefix}/' if prefix else ''
 
     def manifests(self, since: str = '') -> Iterator[Listed]:

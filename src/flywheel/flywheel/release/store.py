@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
+from ..gcs import BucketError, open_bucket
 from .errors import ReleaseError
 from .manifest import check_path
 
@@ -109,15 +110,11 @@ class GcsStore:
 
     def __init__(self, bucket: str, prefix: str = '', *, client: Any = None) -> None:
         """Raises ReleaseError where nobody is logged in. STORAGE_EMULATOR_HOST is heeded."""
-        from google.auth.exceptions import GoogleAuthError
-        from google.cloud import storage
         self.url = f'gs://{bucket}/{prefix}'.rstrip('/')
         try:
-            if client is None and os.environ.get('STORAGE_EMULATOR_HOST'):
-                client = storage.Client.create_anonymous_client()
-            self._bucket = (client or storage.Client()).bucket(bucket)
-        except (GoogleAuthError, OSError) as error:
-            raise ReleaseError(f'{self.url}: {str(error).splitlines()[0]}') from error
+            self._bucket = open_bucket(bucket, client)
+        except BucketError as error:
+            raise ReleaseError(f'{self.url}: {error}') from error
         self._prefix = f'{prefix}/' if prefix else ''
 
     def put_new(self, name: str, content: Path | bytes) -> None:
